@@ -1,0 +1,141 @@
+"""A manifest: one small JSON document per key, naming the object and how it came to be.
+
+Its bytes end in two members that protect the rest: `"mac"` (if the store is signed) over every
+byte before it, and `"sum"`, the BLAKE3-256 of every byte before that. Both are positional, so that
+no reader needs to agree with us on how to print a number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from blake3 import blake3
+
+from stepaudio_cas.errors import Damaged
+from stepaudio_cas.identity.digest import is_digest
+
+if TYPE_CHECKING:
+    from stepaudio_cas.artifact.signing import Signer
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 1 << 20
+_MAX_DEPTH: Final = 8
+_MAX_TEXT: Final = 200
+_SUM_PREFIX: Final = b',"sum":"'
+_SUM_LENGTH: Final = len(_SUM_PREFIX) + 64 + 2
+_MAC_PREFIX: Final = b',"mac":"'
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which object a key has, and everything known of how it was made.
+
+    The fields are described in docs/format.md. `extra` holds what a newer version wrote; it is
+    kept when the manifest is copied.
+    """
+
+    key: str
+    object: str
+    size: int
+    codec: str
+    schema: str
+    plugin: str = ""
+    created: str = ""
+    compute_seconds: float = 0.0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    producer: Mapping[str, Any] = field(default_factory=dict)
+    deterministic: bool = True
+    label: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def seal(self, signer: Signer | None = None) -> bytes:
+        """Serialise, with the MAC if there is a signer, and the sum."""
+        known = {name: _readable(getattr(self, name)) for name in _FIELD_ORDER}
+        document = {**_readable(self.extra), "format": FORMAT, **known}
+        body = json.dumps(document, separators=(",", ":")).encode()[:-1]
+        if signer is not None:
+            body += _MAC_PREFIX + signer.sign(body).encode() + b'"'
+        return body + _SUM_PREFIX + blake3(body).hexdigest().encode() + b'"}'
+
+
+_FIELD_ORDER: Final = tuple(f.name for f in fields(Manifest) if f.name != "extra")
+_FIELDS: Final = frozenset(_FIELD_ORDER)
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "key": (str,), "object": (str,), "size": (int,), "codec": (str,), "schema": (str,),
+    "plugin": (str,), "created": (str,), "compute_seconds": (int, float), "inputs": (dict,),
+    "params": (dict,), "fingerprint": (str,), "producer": (dict,), "deterministic": (bool,),
+    "label": (str,),
+}  # fmt: skip
+
+
+def open_manifest(data: bytes, key: str, signer: Signer | None = None) -> Manifest:
+    """Read the manifest stored for `key`.
+
+    Raises `Damaged` of kind `manifest` (not what was written), `format` (a newer version wrote
+    it), `foreign` (it belongs to another key), `unsigned`, or `signature` (by a key not ours).
+    """
+    body = _checked_body(data)
+    if signer is not None:
+        _check_mac(body, signer)
+    try:
+        document = json.loads(data)
+        if type(document) is not dict:
+            raise Damaged("manifest", "not an object")
+        if document.pop("format") != FORMAT:
+            raise Damaged("format", "written by another version")
+    except (ValueError, KeyError, RecursionError) as error:
+        raise Damaged("manifest", f"not a manifest: {type(error).__name__}") from None
+    manifest = _from_document(document)
+    if manifest.key != key:
+        raise Damaged("foreign", f"it says it is {manifest.key}")
+    return manifest
+
+
+def _checked_body(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise Damaged("manifest", f"{len(data)} bytes long")
+    body, tail = data[:-_SUM_LENGTH], data[-_SUM_LENGTH:]
+    if tail != _SUM_PREFIX + blake3(body).hexdigest().encode() + b'"}':
+        raise Damaged("manifest", "its sum does not match")
+    return body
+
+
+def _check_mac(body: bytes, signer: Signer) -> None:
+    signed, found, mac = body.rpartition(_MAC_PREFIX)
+    if not found:
+        raise Damaged("unsigned", "it is not signed")
+    if not signer.verify(signed, mac[:-1].decode("ascii", "replace")):
+        raise Damaged("signature", "signed with a key that is not ours")
+
+
+def _from_document(document: dict[str, Any]) -> Manifest:
+    known = {name: document[name] for name in _FIELDS if name in document}
+    for name, value in known.items():
+        if type(value) not in _TYPES[name]:
+            raise Damaged("manifest", f"{name} is a {type(value).__name__}")
+    if not is_digest(known.get("object")) or known.get("size", -1) < 0:
+        raise Damaged("manifest", "it names no object")
+    extra = {k: v for k, v in document.items() if k not in _FIELDS and k not in {"mac", "sum"}}
+    try:
+        return Manifest(**known, extra=extra)
+    except TypeError:
+        raise Damaged("manifest", "fields are missing") from None
+
+
+def _readable(value: Any, depth: int = 0) -> Any:
+    """Say a parameter in JSON, for people; the key, not this text, is its identity."""
+    if value is None or type(value) in {bool, int, str}:
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {str(key): _readable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)) and depth < _MAX_DEPTH:
+        return [_readable(item, depth + 1) for item in value]
+    return repr(value)[:_MAX_TEXT]

@@ -1,0 +1,1 @@
+"""What is the same computation: digests, canonical parameters, fingerprints, keys."""

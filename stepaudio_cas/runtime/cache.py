@@ -1,0 +1,306 @@
+"""The hot path: find an artifact, or have it computed once and keep it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from stepaudio_cas.artifact.fresh import Ready
+from stepaudio_cas.errors import Bypass
+from stepaudio_cas.runtime.batch import Batch
+from stepaudio_cas.runtime.call import Call, Once
+from stepaudio_cas.runtime.chain import Chain, Hit
+from stepaudio_cas.runtime.decorator import Cached, decorator
+from stepaudio_cas.runtime.flights import Flights
+from stepaudio_cas.runtime.turns import PATIENCE, Turn
+from stepaudio_cas.settings import Mode, Strictness
+from stepaudio_cas.store.counters import Subject
+from stepaudio_cas.units import show_seconds
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from stepaudio_cas.identity.files import FileDigests
+    from stepaudio_cas.identity.fingerprint import Fingerprint
+    from stepaudio_cas.identity.recipe import Recipe
+    from stepaudio_cas.runtime.housekeeping import Housekeeping
+    from stepaudio_cas.runtime.memory import MemoryTier
+    from stepaudio_cas.runtime.recorder import Recorder
+    from stepaudio_cas.runtime.shadow import Shadow
+
+T = TypeVar("T")
+_LEFT_ALONE = object()
+
+
+class Cache:
+    """Artifacts by recipe, through all tiers.
+
+    Nothing that goes wrong in here reaches the caller: it is counted and said, and the caller's
+    own computation decides. Make one with `stepaudio_cas.open`.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        recorder: Recorder,
+        *,
+        mode: Mode,
+        shadow: Shadow,
+        housekeeping: Housekeeping,
+        files: FileDigests,
+        strictness: Strictness,
+    ) -> None:
+        self.chain = chain
+        self.mode = mode
+        self.recorder = recorder
+        self.flights = Flights()
+        self.files = files
+        self.strictness = strictness
+        self._memory: MemoryTier = chain.memory
+        self._shadow = shadow
+        self._housekeeping = housekeeping
+        self.reads = mode in {Mode.RW, Mode.RO}
+        self.enabled = mode is not Mode.OFF and bool(chain.tiers or chain.memory.limit)
+
+    def get_or_compute(
+        self,
+        recipe: Recipe,
+        compute: Callable[[], T],
+        *,
+        plugin: str = "",
+        deterministic: bool = True,
+        label: str = "",
+        restore: Callable[[Any], Any] | None = None,
+        snapshot: Callable[[], Callable[[], Any]] | None = None,
+        started: float | None = None,
+    ) -> T:
+        """Return the artifact of `recipe`; `compute` runs, once, if nobody has it.
+
+        The result is fresh: the caller may change it. `restore` takes a value of ours to the
+        device or type the caller expects. `snapshot` is for shadow verification, which computes
+        after the call: it returns a computation that does not depend on what the caller may
+        change meanwhile. Without it this call is not verified. `started` is when the look-up
+        began, by `time.perf_counter`, if that was before this call.
+        """
+        if not self.enabled:
+            return compute()
+        once = Once(compute)
+        if started is None:
+            started = time.perf_counter()
+        call = Call(recipe, once, plugin, deterministic, label, restore, snapshot, started)
+        value = self._guarded(call)
+        return once() if value is _LEFT_ALONE else value  # type: ignore[no-any-return]
+
+    def _guarded(self, call: Call) -> Any:
+        """Do our part; `_LEFT_ALONE` if it did not come to a value, for whatever reason."""
+        try:
+            return self._lookup(call)
+        except Exception as error:
+            if error is call.once.error:
+                raise
+            self.internal(error, call.subject)
+        return _LEFT_ALONE
+
+    def _lookup(self, call: Call) -> Any:
+        key = call.recipe.key
+        if self.reads:
+            ready = self._memory.get(key)
+            if ready is not None:
+                return self.serve(call, Hit(ready, self._memory.name))
+        flight, leading = self.flights.join(key)
+        if not leading:
+            ready = flight.wait(PATIENCE)
+            if ready is not None:
+                return self.serve(call, Hit(ready, "shared"))
+            return self._encode(call)[0]
+        landed: Ready | None = None
+        try:
+            value, landed = self._lead(call)
+        finally:
+            self.flights.finish(key, flight, landed)
+        return value
+
+    def _lead(self, call: Call) -> tuple[Any, Ready | None]:
+        key = call.recipe.key
+        if not self.reads:
+            return self._encode(call)
+        hit = self.chain.find(key)
+        if hit is not None:
+            return self.serve(call, hit), hit.ready
+        with Turn(self.chain, key) as turn:
+            if turn.hit is not None:
+                return self.serve(call, turn.hit), turn.hit.ready
+            return self._encode(call)
+
+    def _encode(self, call: Call) -> tuple[Any, Ready | None]:
+        """Have the host compute it, and keep the result."""
+        value = call.once()
+        seconds = call.once.seconds
+        try:
+            ready, ours = self.chain.keep(call, value, seconds)
+        except Bypass as bypass:
+            self.bypassed(bypass, call.plugin)
+            return value, None
+        except Exception as error:
+            self.internal(error, call.subject)
+            return value, None
+        self.missed(call, seconds, ours)
+        self._housekeeping.start()
+        return (value if ours else call.give(ready.fresh())), ready
+
+    def serve(self, call: Call, hit: Hit) -> Any:
+        """Hand out a hit: counted, said, and perhaps checked in the background."""
+        value = call.give(hit.ready.fresh())
+        took = time.perf_counter() - call.started
+        saved = hit.ready.seconds
+        self.recorder.count(
+            call.subject,
+            {f"hit.{hit.tier}": 1, "seconds.saved": saved, "seconds.lookup": took},
+        )
+        if self.recorder.log.info_on:
+            self.recorder.log.info(
+                f"hit {hit.tier} {call.recipe.key[:12]} {_what(call)}"
+                f" in {show_seconds(took)}, saved {show_seconds(saved)}"
+            )
+        self._shadow.consider(call, hit.ready)
+        self._housekeeping.start()
+        return value
+
+    def missed(self, call: Call, seconds: float, ours: bool) -> None:
+        """Count and say that the host had to compute."""
+        counts = {"miss": 1, "seconds.encode": seconds}
+        if not ours:
+            counts["lost"] = 1
+        self.recorder.count(call.subject, counts)
+        if self.recorder.log.info_on:
+            other = "" if ours else "; another process was first, its result is used"
+            self.recorder.log.info(
+                f"miss {call.recipe.key[:12]} {_what(call)}"
+                f" encoded in {show_seconds(seconds)}{other}"
+            )
+
+    def bypassed(self, bypass: Bypass, plugin: str = "") -> None:
+        """Count and say that a call was not cacheable."""
+        self.recorder.count(Subject(plugin), {f"bypass.{bypass.reason}": 1})
+        self.recorder.log.info(f"bypass {plugin} {bypass}")
+
+    def internal(self, error: Exception, subject: Subject) -> None:
+        """Count and say a failure of ours that has no better name."""
+        self.recorder.error("internal", f"{type(error).__name__}: {error}", subject)
+
+    def get_many(
+        self,
+        recipes: Sequence[Recipe],
+        compute: Callable[[list[int]], Sequence[T]],
+        *,
+        plugin: str = "",
+        deterministic: bool = True,
+        restore: Callable[[Any], Any] | None = None,
+    ) -> list[T]:
+        """Return the artifacts of all `recipes`, in order.
+
+        `compute` is called with the positions that nobody has, and returns their values in that
+        order. It is called again only for what another process or thread was working on and then
+        did not deliver.
+        """
+        if not self.enabled or not recipes:
+            return list(compute(list(range(len(recipes)))))
+        batch = Batch(
+            self, recipes, compute, plugin=plugin, deterministic=deterministic, restore=restore
+        )
+        return batch.run()
+
+    def get(self, recipe: Recipe, default: Any = None) -> Any:
+        """Return the artifact of `recipe` if it is there, else `default`."""
+        call = Call(recipe, Once(lambda: default), started=time.perf_counter())
+        try:
+            hit = self.peek(call.recipe.key) if self.enabled and self.reads else None
+            return default if hit is None else self.serve(call, hit)
+        except Exception as error:
+            self.internal(error, call.subject)
+            return default
+
+    @overload
+    def cached(self, function: Callable[..., T], /) -> Cached[T]: ...
+    @overload
+    def cached(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        files: Sequence[str | os.PathLike[str]] = (),
+        settings: Mapping[str, Any] | None = None,
+        fingerprint: Fingerprint | Callable[[Mapping[str, Any]], Fingerprint] | None = None,
+        ignore: Sequence[str] = (),
+        deterministic: bool = True,
+        restore: Callable[[Any], Any] | None = None,
+    ) -> Callable[[Callable[..., T]], Cached[T]]: ...
+    def cached(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Decorate a function of audio and parameters, so that its results are kept.
+
+        Everything that matters is in the key: the arguments (arrays, tensors and bytes by
+        content, `pathlib` paths by the content of the file, anything else by value), the values
+        its closure captures, and the function's source text.
+
+        - `files`: model files it uses. `settings`: other values that change its results.
+        - `version`: use this instead of the source text and the closure.
+        - `fingerprint`: use this, or what it returns for the arguments by name, instead of all
+          of these.
+        - `ignore`: parameters that do not matter for the result (`self`, a progress bar).
+        - `deterministic`: False if two runs differ; the first result is then everybody's.
+        - `restore`: takes a kept value to where the function would have put it (a device).
+        - `name`: how it is called in keys and statistics; `module.function` by default.
+
+        A call that cannot be described exactly is passed through, counted with its reason.
+        """
+        decorate = decorator(self, **options)
+        return decorate if function is None else decorate(function)
+
+    def peek(self, key: str) -> Hit | None:
+        """Look in all tiers, without encoding and without waiting for anybody."""
+        ready = self._memory.get(key)
+        return self.chain.find(key) if ready is None else Hit(ready, self._memory.name)
+
+    def put(self, recipe: Recipe, value: T, *, seconds: float = 0.0, label: str = "") -> T:
+        """Keep `value` as the artifact of `recipe`; return the one that stands.
+
+        `seconds` is what it took to compute. Raises `Bypass` if the value cannot be kept exactly.
+        """
+        if not self.enabled:
+            return value
+        call = Call(recipe, Once(lambda: value), label=label)
+        try:
+            ready, ours = self.chain.keep(call, value, seconds)
+        except Bypass:
+            raise
+        except Exception as error:
+            self.internal(error, call.subject)
+            return value
+        return value if ours else ready.fresh()  # type: ignore[no-any-return]
+
+    def flush(self, seconds: float = 5.0) -> bool:
+        """Wait for background writes, save the counters; return whether all was written."""
+        return self._housekeeping.flush(seconds)
+
+    def close(self) -> None:
+        """Flush, and stop what runs in the background. A closed cache computes."""
+        self.enabled = False
+        self._housekeeping.close()
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _what(call: Call) -> str:
+    return f"{call.plugin} {call.recipe.schema}".strip()

@@ -1,0 +1,168 @@
+"""The tiers in order: reading through them, and writing to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stepaudio_cas.artifact import codec
+from stepaudio_cas.artifact.fresh import Ready
+from stepaudio_cas.errors import Damaged
+from stepaudio_cas.runtime.provenance import make_manifest
+from stepaudio_cas.store.counters import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stepaudio_cas.identity.fingerprint import Fingerprint
+    from stepaudio_cas.runtime.background import Background
+    from stepaudio_cas.runtime.call import Call
+    from stepaudio_cas.runtime.memory import MemoryTier
+    from stepaudio_cas.runtime.recorder import Recorder
+    from stepaudio_cas.runtime.tier import Tier
+    from stepaudio_cas.store.store import Found
+
+
+class Hit(NamedTuple):
+    """A value, and the tier that had it."""
+
+    ready: Ready
+    tier: str
+
+
+class Chain:
+    """Memory, then stores, fastest first.
+
+    A value found in a store is copied to the tiers above it; a new one goes to the first store at
+    once and to the others in the background. Where a store below turns out to have had another
+    artifact first, that one replaces ours above it, so that the whole fleet ends with one.
+    """
+
+    def __init__(
+        self,
+        memory: MemoryTier,
+        tiers: Sequence[Tier],
+        recorder: Recorder,
+        background: Background,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        self.memory = memory
+        self.tiers = list(tiers)
+        self._recorder = recorder
+        self._background = background
+        self._overwrite = overwrite
+
+    @property
+    def writable(self) -> list[Tier]:
+        """The tiers that may be written, fastest first."""
+        return [tier for tier in self.tiers if tier.writable]
+
+    def find(self, key: str, tiers: Sequence[Tier] | None = None) -> Hit | None:
+        """Look for `key` in the stores (or in some of them), and keep what is found in memory."""
+        for tier in self.tiers if tiers is None else tiers:
+            found = tier.read(key)
+            hit = self._take(tier, found) if found is not None else None
+            if hit is not None:
+                return hit
+        return None
+
+    def find_many(self, keys: Sequence[str], tiers: Sequence[Tier] | None = None) -> dict[str, Hit]:
+        """Look for many keys, in each store for all that are still missing at once."""
+        hits: dict[str, Hit] = {}
+        for tier in self.tiers if tiers is None else tiers:
+            missing = [key for key in keys if key not in hits]
+            for key, found in tier.read_many(missing).items() if missing else ():
+                hit = self._take(tier, found)
+                if hit is not None:
+                    hits[key] = hit
+        return hits
+
+    def _take(self, tier: Tier, found: Found) -> Hit | None:
+        """Decode an entry, keep it in memory and in the tiers above; None if it is no use here."""
+        ready = self._decode(tier, found)
+        if ready is None:
+            return None
+        manifest = found.manifest
+        subject = Subject(manifest.plugin, manifest.fingerprint)
+        self._recorder.count(subject, {"bytes.read": len(found.blob)})
+        self.memory.put(manifest.key, ready)
+        for above in self.tiers[: self.tiers.index(tier)]:
+            if above.writable:
+                self._later(above, manifest, found.blob, None, promoted=1)
+        return Hit(ready, tier.name)
+
+    def keep(self, call: Call, value: Any, seconds: float) -> tuple[Ready, bool]:
+        """Store a new artifact; return the value that stands, and whether it is this one.
+
+        Raises `Bypass` if the value cannot be kept exactly.
+        """
+        encoded = codec.encode(value, any_device=call.restore is not None)
+        ready = Ready(codec.decode(encoded.codec, encoded.data), seconds, owned=True)
+        writable = self.writable
+        if writable:
+            manifest = make_manifest(call, encoded, seconds)
+            first, fingerprint = writable[0], call.recipe.fingerprint
+            standing = first.commit(manifest, encoded.data, fingerprint, overwrite=self._overwrite)
+            if standing is not None and standing.manifest is not manifest:
+                winner = self._decode(first, standing)
+                if winner is not None:
+                    self.memory.put(call.recipe.key, winner)
+                    return winner, False
+            if standing is not None:
+                self._count_written(standing, call.subject)
+            for tier in writable[1:]:
+                self._later(tier, manifest, encoded.data, fingerprint)
+        self.memory.put(call.recipe.key, ready)
+        return ready, True
+
+    def _decode(self, tier: Tier, found: Found) -> Ready | None:
+        manifest = found.manifest
+        try:
+            value = codec.decode(manifest.codec, found.blob)
+        except (Damaged, ImportError) as error:
+            self._recorder.error(
+                "undecodable", f"{tier.name}: the entry {manifest.key} is not used: {error}"
+            )
+            return None
+        return Ready(value, manifest.compute_seconds, owned=True)
+
+    def _later(
+        self,
+        tier: Tier,
+        manifest: Any,
+        blob: bytes,
+        fingerprint: Fingerprint | None,
+        *,
+        promoted: int = 0,
+    ) -> None:
+        """Write to a tier in the background; what there is no room for is counted."""
+
+        def work() -> None:
+            standing = tier.commit(manifest, blob, fingerprint, overwrite=self._overwrite)
+            subject = Subject(manifest.plugin, manifest.fingerprint)
+            if standing is None:
+                self._recorder.count(subject, {"dropped": 1})
+            elif standing.manifest is manifest:
+                self._count_written(standing, subject, promoted)
+            elif not promoted:
+                self._converge(tier, standing)
+
+        if not self._background.submit(work, len(blob)):
+            self._recorder.count(Subject(manifest.plugin, manifest.fingerprint), {"dropped": 1})
+
+    def _converge(self, below: Tier, standing: Found) -> None:
+        """Put the artifact that was first in a shared store over ours in the tiers above it."""
+        ready = self._decode(below, standing)
+        if ready is None:
+            return
+        manifest = standing.manifest
+        for tier in self.tiers[: self.tiers.index(below)]:
+            tier.commit(manifest, standing.blob, overwrite=True)
+        self.memory.put(manifest.key, ready)
+        self._recorder.count(Subject(manifest.plugin, manifest.fingerprint), {"lost": 1})
+
+    def _count_written(self, found: Found, subject: Subject, promoted: int = 0) -> None:
+        counts = {"stored": 1.0, "bytes.written": float(len(found.blob))}
+        if promoted:
+            counts["promoted"] = 1
+        self._recorder.count(subject, counts)

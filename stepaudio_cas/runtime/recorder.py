@@ -1,0 +1,105 @@
+"""Counting what happens in this process, and saying it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from stepaudio_cas._fork import survive_fork
+from stepaudio_cas.store import layout
+from stepaudio_cas.store.counters import FOLD_AFTER, Counts, Subject, Tally, dump_tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stepaudio_cas.runtime.log import Log
+    from stepaudio_cas.store.backend import Backend
+
+
+class Recorder:
+    """The counters of this process, and where they are kept.
+
+    A forked child starts from zero under a name of its own: the parent's counts are the parent's.
+    """
+
+    def __init__(self, log: Log, *, clock: Callable[[], float] = time.time) -> None:
+        self.log = log
+        self._clock = clock
+        self._start()
+        survive_fork(self)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._saving = threading.Lock()
+        self._since = self._saved = self._clock()
+        self._subjects: dict[Subject, Counts] = {}
+        self._written: dict[Subject, Counts] = {}
+        self._base: dict[Subject, Counts] = {}
+        self._dirty = False
+        self._name = _new_name()
+
+    _after_fork = _start
+
+    def count(self, subject: Subject, numbers: Counts) -> None:
+        """Add to counters of `stepaudio_cas.store.counters.COUNTERS`."""
+        with self._lock:
+            counts = self._subjects.get(subject)
+            if counts is None:
+                counts = self._subjects[subject] = {}
+            for name, number in numbers.items():
+                counts[name] = counts.get(name, 0) + number
+            self._dirty = True
+
+    def error(self, kind: str, text: str, subject: Subject | None = None) -> None:
+        """Count a failure of ours, and say it, at most once a minute for each kind."""
+        self.count(subject or Subject(), {f"error.{kind}": 1})
+        self.log.error_sometimes(kind, text)
+
+    def tally(self) -> Tally:
+        """Return what this process has counted so far."""
+        with self._lock:
+            return Tally(
+                since=self._since,
+                updated=self._clock(),
+                processes=1,
+                subjects={s: dict(counts) for s, counts in self._subjects.items()},
+            )
+
+    def save(self, backend: Backend) -> None:
+        """Write this process's document, if anything was counted since the last time."""
+        with self._saving:
+            now = self._clock()
+            if now - self._saved > FOLD_AFTER / 2:
+                # The document may have been folded meanwhile: go on under a new name, with what
+                # it does not hold yet.
+                self._name, self._base = _new_name(), self._written
+            elif not self._dirty and now - self._saved < FOLD_AFTER / 8:
+                return
+            self._dirty = False
+            try:
+                self._write(backend)
+            except BaseException:
+                self._dirty = True
+                raise
+            self._saved = now
+
+    def _write(self, backend: Backend) -> None:
+        tally = self.tally()
+        whole, tally.subjects = tally.subjects, _minus(tally.subjects, self._base)
+        process = {"host": socket.gethostname(), "pid": os.getpid()}
+        backend.put(f"{layout.COUNTERS}/{self._name}.json", dump_tally(tally, process))
+        self._written = whole
+
+
+def _new_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
+
+
+def _minus(whole: dict[Subject, Counts], part: dict[Subject, Counts]) -> dict[Subject, Counts]:
+    return {
+        subject: {name: n - part.get(subject, {}).get(name, 0) for name, n in counts.items()}
+        for subject, counts in whole.items()
+    }

@@ -1,0 +1,169 @@
+"""A store as the hot path sees it: it answers in time or not at all, and never raises."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from stepaudio_cas.errors import Damaged, Unavailable
+from stepaudio_cas.runtime.breaker import LONGEST_PAUSE, Breaker
+from stepaudio_cas.runtime.workers import Workers
+from stepaudio_cas.store.backend import Locking
+from stepaudio_cas.units import show_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stepaudio_cas.artifact.manifest import Manifest
+    from stepaudio_cas.identity.fingerprint import Fingerprint
+    from stepaudio_cas.runtime.recorder import Recorder
+    from stepaudio_cas.store.backend import Lock
+    from stepaudio_cas.store.store import Found, Store
+
+_DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+_BYTES_PER_SECOND: Final = 10e6
+"""A deadline grows with the size of what is written, at this rate."""
+
+
+class Tier:
+    """One store behind a deadline and two circuit breakers, one for reading, one for writing.
+
+    A full or read-only disk thus goes on serving what it has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        recorder: Recorder,
+        *,
+        deadline: float,
+        writable: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.writable = writable
+        self.reading = Breaker(clock=clock)
+        self.writing = Breaker(clock=clock)
+        self._recorder = recorder
+        self._deadline = deadline
+        self._workers = Workers(f"stepaudio-cas {name}")
+        self._lockable = writable and isinstance(store.backend, Locking)
+
+    def __repr__(self) -> str:
+        return f"Tier({self.name!r}, {self.store!r})"
+
+    def read(self, key: str) -> Found | None:
+        """Return the entry of `key`; None if there is none, or the store does not give it."""
+        found: Found | None = self._attempt(self.reading, self._in_worker(self._reader(key)))
+        return found
+
+    def read_many(self, keys: Sequence[str]) -> dict[str, Found]:
+        """Return the entries that are there, all looked up at once."""
+        if self.reading.state == "closed":
+            tasks = [self._workers.start(self._reader(key)) for key in keys]
+            found = [self._attempt(self.reading, task.wait) for task in tasks]
+        else:
+            found = [self.read(key) for key in keys]
+        return {key: entry for key, entry in zip(keys, found, strict=True) if entry is not None}
+
+    def _reader(self, key: str) -> Callable[[], Found | None]:
+        return lambda: self.store.read(key, touch=self.writable)
+
+    def commit(
+        self,
+        manifest: Manifest,
+        blob: bytes,
+        fingerprint: Fingerprint | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Found | None:
+        """Store an entry and return the one that stands; None if the store did not take it."""
+        if not self.writable:
+            return None
+        standing: Found | None = self._attempt(
+            self.writing,
+            self._in_worker(
+                lambda: self.store.commit(manifest, blob, fingerprint, overwrite=overwrite)
+            ),
+            extra=len(blob) / _BYTES_PER_SECOND,
+        )
+        return standing
+
+    def try_lock(self, key: str) -> tuple[bool, Lock | None]:
+        """Try to be the one process that encodes `key`.
+
+        Returns whether to go on, and the lock if there is one: without a working lock everybody
+        goes on.
+        """
+        backend = self.store.backend
+        if not self._lockable or not isinstance(backend, Locking):
+            return True, None
+        failed = object()
+        lock = self._attempt(self.writing, self._in_worker(lambda: backend.try_lock(key)), failed)
+        return (True, None) if lock is failed else (lock is not None, lock)
+
+    def release(self, lock: Lock) -> None:
+        """Let the next process in, whatever else does not work."""
+        try:
+            self._workers.call(lock.release, self._deadline)
+        except Exception as error:
+            self._recorder.error(f"lock.{self.name}", f"{self.name}: a lock stays held: {error}")
+
+    def run(self, function: Callable[[], Any]) -> Any:
+        """Do other work on the store under the same protection; None if that fails."""
+        return self._attempt(self.writing, self._in_worker(function)) if self.writable else None
+
+    def _in_worker(self, function: Callable[[], Any]) -> Callable[[float], Any]:
+        return lambda seconds: self._workers.call(function, seconds)
+
+    def _attempt(
+        self,
+        breaker: Breaker,
+        function: Callable[[float], Any],
+        otherwise: Any = None,
+        *,
+        extra: float = 0.0,
+    ) -> Any:
+        if not breaker.allows():
+            return otherwise
+        try:
+            result = function(self._deadline + extra)
+        except Damaged as damage:
+            breaker.succeeded()
+            self._recorder.error(
+                damage.kind, f"{self.name}: an entry in {self.store.url} is not used: {damage}"
+            )
+            return otherwise
+        except Exception as error:
+            self._failed(breaker, error)
+            return otherwise
+        if breaker.succeeded():
+            self._recorder.log.error(f"{self.name}: {self.store.url} works again")
+        return result
+
+    def _failed(self, breaker: Breaker, error: Exception) -> None:
+        kind, remedy = _classify(error)
+        what = "writing to" if breaker is self.writing else "reading from"
+        self._recorder.error(
+            f"{kind}.{self.name}", f"{self.name}: {what} {self.store.url} failed: {error}{remedy}"
+        )
+        if breaker.failed(final=kind in {"denied", "full"}):
+            self._recorder.log.error(
+                f"{self.name}: {what} {self.store.url} is suspended"
+                f" and tried again within {show_seconds(LONGEST_PAUSE)}; the host goes on without"
+            )
+
+
+def _classify(error: Exception) -> tuple[str, str]:
+    """Return the kind to count, and what a person can do about it."""
+    if isinstance(error, Unavailable):
+        return error.kind, ""
+    if isinstance(error, OSError) and error.errno in _DENIED:
+        return "denied", "; give this user write access, or set STEPAUDIO_CAS_MODE=ro"
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return "full", "; free some space, or set STEPAUDIO_CAS_MAX_SIZE"
+    return "store", ""

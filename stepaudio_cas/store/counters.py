@@ -1,0 +1,189 @@
+"""What is counted, and the documents it is kept in: one per process, summed by whoever reads.
+
+A process writes its own document and no other, so counting needs no lock between machines. Old
+documents are folded into one; the fold names what it absorbed, so that a reader who sees both
+counts nothing twice, at whatever moment the folding process dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from stepaudio_cas.store import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from stepaudio_cas.store.backend import Backend
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 16 << 20
+FOLD_AFTER: Final = 86400.0
+
+COUNTERS: Final[dict[str, str]] = {
+    "hit.": "artifacts returned without an encode, by tier",
+    "hit.shared": "callers that waited for another one's encode in the same process",
+    "miss": "artifacts that had to be encoded",
+    "bypass.": "calls that were not cacheable, by reason",
+    "error.": "failures of ours that the host did not notice, by kind",
+    "seconds.saved": "encode time that hits made unnecessary",
+    "seconds.encode": "time spent encoding on misses",
+    "seconds.lookup": "time spent finding hits",
+    "lost": "encodes that another process had finished first; its artifact was returned",
+    "stored": "entries written, on any tier",
+    "promoted": "entries copied up to a faster tier",
+    "dropped": "background writes given up: the queue was full, or the process ended",
+    "bytes.read": "object bytes read from stores",
+    "bytes.written": "object bytes written to stores",
+    "evicted.entries": "entries removed to keep a store within its bounds",
+    "evicted.bytes": "bytes those removals freed",
+    "shadow.equal": "hits recomputed in the background with an equal result",
+    "shadow.different": "hits recomputed in the background with another result",
+}
+"""Every counter there is. A name that ends in a dot is a family, completed by a tier or reason."""
+
+
+class Subject(NamedTuple):
+    """Whom a count is about."""
+
+    plugin: str = ""
+    model: str = ""
+
+
+Counts = dict[str, float]
+
+
+@dataclass
+class Tally:
+    """Counts by subject, since a moment, over a number of processes."""
+
+    since: float = 0.0
+    updated: float = 0.0
+    processes: int = 0
+    subjects: dict[Subject, Counts] = field(default_factory=dict)
+    absorbed: frozenset[str] = frozenset()
+
+    def add(self, other: Tally) -> None:
+        """Add what another tally has counted."""
+        self.since = min(filter(None, (self.since, other.since)), default=0.0)
+        self.updated = max(self.updated, other.updated)
+        self.processes += other.processes
+        for subject, counts in other.subjects.items():
+            mine = self.subjects.setdefault(subject, {})
+            for name, number in counts.items():
+                mine[name] = mine.get(name, 0) + number
+
+    def total(self, name: str) -> float:
+        """Sum a counter, or a family if `name` ends in a dot, over all subjects."""
+        return sum(sum_of(counts, name) for counts in self.subjects.values())
+
+    def totals(self) -> Counts:
+        """Sum every counter over all subjects."""
+        totals: Counts = {}
+        for counts in self.subjects.values():
+            for name, number in counts.items():
+                totals[name] = totals.get(name, 0) + number
+        return totals
+
+
+def sum_of(counts: Mapping[str, float], name: str) -> float:
+    """Read a counter, or the sum of a family."""
+    if not name.endswith("."):
+        return counts.get(name, 0)
+    return sum(number for key, number in counts.items() if key.startswith(name))
+
+
+def dump_tally(tally: Tally, process: Mapping[str, Any]) -> bytes:
+    """Serialise."""
+    document = {
+        "format": FORMAT,
+        "process": dict(process),
+        "since": tally.since,
+        "updated": tally.updated,
+        "processes": tally.processes,
+        "absorbed": sorted(tally.absorbed),
+        "subjects": [
+            {"plugin": s.plugin, "model": s.model, "counts": counts}
+            for s, counts in tally.subjects.items()
+        ],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def load_tally(data: bytes) -> Tally | None:
+    """Read a document back; None if it is not one (torn, foreign, of another format)."""
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            return None
+        return Tally(
+            since=float(document["since"]),
+            updated=float(document["updated"]),
+            processes=int(document["processes"]),
+            absorbed=frozenset(map(str, document["absorbed"])),
+            subjects={
+                Subject(str(item["plugin"]), str(item["model"])): {
+                    str(name): float(number) for name, number in item["counts"].items()
+                }
+                for item in document["subjects"]
+            },
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_tally(backend: Backend) -> Tally:
+    """Sum the counters of every process that has used this store."""
+    documents = dict(_documents(backend))
+    return merge(documents[name] for name in _counted(documents))
+
+
+def fold(backend: Backend, *, clock: Callable[[], float] = time.time) -> int:
+    """Fold documents that nobody has written to for a day into one; return how many went.
+
+    A living process writes (or takes a new name) more often than that.
+    """
+    documents = dict(_documents(backend))
+    counted = _counted(documents)
+    limit = clock() - FOLD_AFTER
+    spent = {name for name in documents if name not in counted}
+    old = {name for name in counted if documents[name].updated < limit}
+    if len(old) > 1:
+        folded = merge(documents[name] for name in old)
+        folded.absorbed = frozenset(old | spent)
+        name = f"{layout.COUNTERS}/folded-{os.urandom(8).hex()}.json"
+        backend.put(name, dump_tally(folded, {"folded": True}))
+        spent |= old
+    return sum(backend.delete(f"{layout.COUNTERS}/{name}") for name in sorted(spent))
+
+
+def _documents(backend: Backend) -> Iterator[tuple[str, Tally]]:
+    for entry in list(backend.list(layout.COUNTERS)):
+        data = backend.get(entry.path, limit=MAX_BYTES)
+        tally = load_tally(data) if data is not None else None
+        if tally is not None:
+            yield entry.path.rsplit("/", 1)[-1], tally
+
+
+def _counted(documents: Mapping[str, Tally]) -> list[str]:
+    """Name the documents to sum: none that a fold absorbed, and of two folds of the same, one."""
+    absorbed = frozenset().union(*(tally.absorbed for tally in documents.values()))
+    seen: set[str] = set()
+    names = []
+    for name, tally in sorted(documents.items(), key=lambda d: (-len(d[1].absorbed), d[0])):
+        if name not in absorbed and not tally.absorbed & seen:
+            seen |= tally.absorbed
+            names.append(name)
+    return names
+
+
+def merge(tallies: Iterable[Tally]) -> Tally:
+    """Add up tallies."""
+    total = Tally()
+    for tally in tallies:
+        total.add(tally)
+    return total

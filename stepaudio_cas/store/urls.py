@@ -1,0 +1,58 @@
+"""From what an operator writes to a backend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from stepaudio_cas.errors import SettingError
+from stepaudio_cas.store.local import LocalBackend
+from stepaudio_cas.store.memory import MemoryBackend
+
+if TYPE_CHECKING:
+    from stepaudio_cas.store.backend import Backend
+
+_EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "redis": "redis"}
+
+
+def open_backend(url: str) -> Backend:
+    """Return the backend for a path or URL; raise `SettingError` saying what is wrong with it."""
+    url = url.strip()
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return LocalBackend(Path(url).expanduser())
+    if scheme == "file":
+        parts = urlsplit(url)
+        if parts.netloc not in {"", "localhost"} or not parts.path:
+            raise SettingError(f"{url}: a file URL has three slashes: file:///path/to/store")
+        return LocalBackend(unquote(parts.path))
+    if scheme == "memory":
+        return MemoryBackend(url.removeprefix("memory://"))
+    return _open_fsspec(url, scheme)
+
+
+def _open_fsspec(url: str, scheme: str) -> Backend:
+    # fsspec takes tens of milliseconds to import, and most deployments never need it.
+    from stepaudio_cas.store.remote import FsspecBackend  # noqa: PLC0415
+
+    try:
+        return FsspecBackend(url)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        remedy = f"pip install 'stepaudio-cas[{extra}]'" if extra else f"install it ({error})"
+        raise SettingError(f"{url}: support for {scheme}:// is missing: {remedy}") from None
+    except ValueError as error:
+        raise SettingError(f"{url}: {error}") from None
+
+
+def local_root(backend: Backend) -> str | None:
+    """Return the folder of a local store."""
+    return backend.root if isinstance(backend, LocalBackend) else None
+
+
+def default_root() -> Path:
+    """Return where `STEPAUDIO_CAS=1` puts the store."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(base) / "stepaudio-cas"

@@ -1,0 +1,55 @@
+"""Sizes and durations as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NUMBER: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*").fullmatch
+_BYTES: Final = {
+    "": 1, "b": 1,
+    "k": 1000, "kb": 1000, "m": 1000**2, "mb": 1000**2, "g": 1000**3, "gb": 1000**3,
+    "t": 1000**4, "tb": 1000**4,
+    "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4,
+}  # fmt: skip
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+
+
+def parse_bytes(text: str) -> int:
+    """Read `512`, `256MB`, `1.5GiB`. Raises `ValueError` saying what is allowed."""
+    return int(_parse(text, _BYTES, "a size such as 512, 256MB or 1.5GiB"))
+
+
+def parse_seconds(text: str) -> float:
+    """Read `90`, `15m`, `24h`, `30d`. Raises `ValueError` saying what is allowed."""
+    return _parse(text, _SECONDS, "a duration such as 90, 15m, 24h or 30d")
+
+
+def show_bytes(number: float) -> str:
+    """Write a size for people."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(number) < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def show_seconds(seconds: float) -> str:
+    """Write a duration for people."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 120:
+        return f"{seconds:.2f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _parse(text: str, units: dict[str, int], allowed: str) -> float:
+    match = _NUMBER(text)
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is not {allowed}")
+    return float(match[1]) * factor
