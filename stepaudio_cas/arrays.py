@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from stepaudio_cas.errors import Bypass, Damaged
 
@@ -29,8 +29,7 @@ _NUMPY_ONLY_BY_EXTENSION: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class RawArray:
+class RawArray(NamedTuple):
     """An array without its library. `data` is C-ordered and little-endian."""
 
     kind: str
@@ -39,19 +38,38 @@ class RawArray:
     data: Any
     device: str = "cpu"
 
-    @property
-    def header(self) -> bytes:
-        """Everything but the content, as bytes that no two different arrays share."""
-        shape = ",".join(map(str, self.shape))
-        return f"array\0{self.kind}\0{self.dtype}\0{shape}\0".encode()
+
+@lru_cache(maxsize=4096)
+def trailer(kind: str, dtype: Any, shape: tuple[int, ...]) -> bytes:
+    """Say everything but the content; none is the end of another, so it can follow the content."""
+    name = str(dtype).removeprefix("torch.")
+    return f"\0array\0{kind}\0{name}\0{','.join(map(str, shape))}".encode()
+
+
+@lru_cache(maxsize=4096)
+def is_array_type(kind: Any) -> bool:
+    """Tell whether `view` would accept values of this type at all."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    return (torch is not None and issubclass(kind, torch.Tensor)) or (
+        numpy is not None and issubclass(kind, (numpy.ndarray, numpy.generic))
+    )
 
 
 def is_array(value: object) -> bool:
     """Tell whether `view` would accept this kind of value at all."""
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    return (torch is not None and isinstance(value, torch.Tensor)) or (
-        numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic))
-    )
+    return is_array_type(type(value))
+
+
+def content(value: Any) -> tuple[Any, bytes]:
+    """Return an array's bytes and its trailer; the fastest way to what a digest needs."""
+    torch = sys.modules.get("torch")
+    if torch is not None and type(value) is torch.Tensor:
+        try:
+            return memoryview(value.numpy()).cast("B"), trailer(TORCH, value.dtype, value.shape)
+        except (RuntimeError, TypeError):
+            pass  # a gradient, a device, strides, bfloat16, no elements … : the long way
+    raw = view(value)
+    return raw.data, trailer(raw.kind, raw.dtype, raw.shape)
 
 
 def view(value: Any) -> RawArray:

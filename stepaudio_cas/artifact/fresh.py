@@ -29,6 +29,15 @@ class Ready:
         self.fresh = copier
         self.seconds = seconds
 
+    @classmethod
+    def of_tokens(cls, value: tuple[list[int], ...], seconds: float) -> Ready:
+        """Take what the `tokens/1` codec has just decoded: what it is made of is known."""
+        ready = cls.__new__(cls)
+        ready.fresh = lambda: tuple([part.copy() for part in value])
+        ready.size = 200 + sum([56 + _ITEM_BYTES * len(part) for part in value])
+        ready.seconds = seconds
+        return ready
+
 
 def _plan(value: Any) -> tuple[Callable[[], Any], int]:
     """Return how to copy `value` and about how many bytes it takes."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blake3 import blake3
 
@@ -26,12 +25,12 @@ MAX_BYTES: Final = 1 << 20
 _MAX_DEPTH: Final = 8
 _MAX_TEXT: Final = 200
 _SUM_PREFIX: Final = b',"sum":"'
+_NOTHING: Final[dict[str, Any]] = {}  # never written to
 _SUM_LENGTH: Final = len(_SUM_PREFIX) + 64 + 2
 _MAC_PREFIX: Final = b',"mac":"'
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """Which object a key has, and everything known of how it was made.
 
     The fields are described in docs/format.md. `extra` holds what a newer version wrote; it is
@@ -46,17 +45,17 @@ class Manifest:
     plugin: str = ""
     created: str = ""
     compute_seconds: float = 0.0
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = _NOTHING
+    params: Mapping[str, Any] = _NOTHING
     fingerprint: str = ""
-    producer: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = _NOTHING
     deterministic: bool = True
     label: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = _NOTHING
 
     def seal(self, signer: Signer | None = None) -> bytes:
         """Serialise, with the MAC if there is a signer, and the sum."""
-        known = {name: _readable(getattr(self, name)) for name in _FIELD_ORDER}
+        known = {name: _readable(getattr(self, name)) for name in _TYPES}
         document = {**_readable(self.extra), "format": FORMAT, **known}
         body = json.dumps(document, separators=(",", ":")).encode()[:-1]
         if signer is not None:
@@ -64,14 +63,13 @@ class Manifest:
         return body + _SUM_PREFIX + blake3(body).hexdigest().encode() + b'"}'
 
 
-_FIELD_ORDER: Final = tuple(f.name for f in fields(Manifest) if f.name != "extra")
-_FIELDS: Final = frozenset(_FIELD_ORDER)
-_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "key": (str,), "object": (str,), "size": (int,), "codec": (str,), "schema": (str,),
-    "plugin": (str,), "created": (str,), "compute_seconds": (int, float), "inputs": (dict,),
-    "params": (dict,), "fingerprint": (str,), "producer": (dict,), "deterministic": (bool,),
-    "label": (str,),
+_TYPES: Final[dict[str, type]] = {
+    "key": str, "object": str, "size": int, "codec": str, "schema": str, "plugin": str,
+    "created": str, "compute_seconds": float, "inputs": dict, "params": dict, "fingerprint": str,
+    "producer": dict, "deterministic": bool, "label": str,
 }  # fmt: skip
+_NAMES: Final = list(_TYPES)
+_KINDS: Final = list(_TYPES.values())
 
 
 def open_manifest(data: bytes, key: str, signer: Signer | None = None) -> Manifest:
@@ -89,6 +87,8 @@ def open_manifest(data: bytes, key: str, signer: Signer | None = None) -> Manife
             raise Damaged("manifest", "not an object")
         if document.pop("format") != FORMAT:
             raise Damaged("format", "written by another version")
+        document.pop("mac", None)
+        del document["sum"]
     except (ValueError, KeyError, RecursionError) as error:
         raise Damaged("manifest", f"not a manifest: {type(error).__name__}") from None
     manifest = _from_document(document)
@@ -115,15 +115,21 @@ def _check_mac(body: bytes, signer: Signer) -> None:
 
 
 def _from_document(document: dict[str, Any]) -> Manifest:
-    known = {name: document[name] for name in _FIELDS if name in document}
-    for name, value in known.items():
-        if type(value) not in _TYPES[name]:
-            raise Damaged("manifest", f"{name} is a {type(value).__name__}")
-    if not is_digest(known.get("object")) or known.get("size", -1) < 0:
+    as_written = list(document) == _NAMES and list(map(type, document.values())) == _KINDS
+    manifest = Manifest(*document.values()) if as_written else _from_other(document)
+    if not is_digest(manifest.object) or manifest.size < 0:
         raise Damaged("manifest", "it names no object")
-    extra = {k: v for k, v in document.items() if k not in _FIELDS and k not in {"mac", "sum"}}
+    return manifest
+
+
+def _from_other(document: dict[str, Any]) -> Manifest:
+    """Read fields in any order, with some left out and others added."""
+    extra = {name: document.pop(name) for name in document.keys() - _TYPES.keys()}
+    for name, value in document.items():
+        if type(value) is not _TYPES[name] and not (_TYPES[name] is float and type(value) is int):
+            raise Damaged("manifest", f"{name} is a {type(value).__name__}")
     try:
-        return Manifest(**known, extra=extra)
+        return Manifest(**document, extra=extra or _NOTHING)
     except TypeError:
         raise Damaged("manifest", "fields are missing") from None
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from blake3 import blake3
 
 from stepaudio_cas import arrays
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
-from stepaudio_cas.identity.digest import digest_array, digest_bytes
+from stepaudio_cas.identity.digest import HEX_LENGTH, digest_array, digest_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 ARRAY: Final = "array"
 BYTES: Final = "bytes"
+_MEMORABLE: Final = frozenset({type(None), bool, int, str})
 _DOMAIN: Final = b"stepaudio-cas key 1\n"
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """One input: the kind and digest that stand in the key, and facts about it for people.
 
     `kind` keeps bytes that happen to look like an array's header apart from that array.
@@ -31,11 +31,10 @@ class Input:
 
     kind: str
     digest: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """What was computed from what. Make one with `make_recipe`; `key` is its identity."""
 
     key: str
@@ -59,16 +58,56 @@ def make_recipe(
     sample rate among them. Raises `Bypass` if a part has no exact description.
     """
     digested = {name: as_input(value) for name, value in (inputs or {}).items()}
-    plain = dict(params or {})
-    content = canonical(
-        [
-            schema,
-            fingerprint.id if fingerprint is not None else None,
-            plain,
-            {name: (item.kind, item.digest) for name, item in digested.items()},
-        ]
-    )
-    return Recipe(blake3(_DOMAIN + content).hexdigest(), schema, plain, digested, fingerprint)
+    return recipe_of(schema, digested, dict(params or {}), fingerprint)
+
+
+def recipe_of(
+    schema: str,
+    inputs: dict[str, Input],
+    params: dict[str, Any],
+    fingerprint: Fingerprint | None,
+) -> Recipe:
+    """Make a recipe of inputs that are digested already: `make_recipe` for the hot path."""
+    content = _head(schema, fingerprint.id if fingerprint is not None else None, params)
+    content += _tail(inputs)
+    return Recipe(blake3(content).hexdigest(), schema, params, inputs, fingerprint)
+
+
+def _head(schema: str, fingerprint: str | None, params: dict[str, Any]) -> bytes:
+    """Encode all of `[schema, fingerprint, params, inputs]` but the inputs.
+
+    A host calls with the same few parameters again and again, so these bytes are remembered,
+    by value and type, where all values are of types for which equal means the same.
+    """
+    values = tuple(params.values())
+    types = tuple(map(type, values))
+    if _MEMORABLE.issuperset(types):
+        return _plain_head(schema, fingerprint, tuple(params), values, types)
+    return _encode_head(schema, fingerprint, params)
+
+
+@lru_cache(maxsize=1024)
+def _plain_head(
+    schema: str, fingerprint: str | None, names: tuple[str, ...], values: Any, _types: Any
+) -> bytes:
+    return _encode_head(schema, fingerprint, dict(zip(names, values, strict=True)))
+
+
+def _encode_head(schema: str, fingerprint: str | None, params: dict[str, Any]) -> bytes:
+    return _DOMAIN + b"l4:" + b"".join(map(canonical, (schema, fingerprint, params)))
+
+
+def _tail(inputs: dict[str, Input]) -> bytes:
+    """Encode the inputs: the same bytes as `canonical` makes of names and (kind, digest) pairs."""
+    if len(inputs) == 1:
+        [(name, item)] = inputs.items()
+        return _single_tail(name, item.kind) + item.digest.encode()
+    return canonical({name: (item.kind, item.digest) for name, item in inputs.items()})
+
+
+@lru_cache(maxsize=1024)
+def _single_tail(name: str, kind: str) -> bytes:
+    return canonical({name: (kind, "0" * HEX_LENGTH)})[:-HEX_LENGTH]
 
 
 def as_input(value: Any) -> Input:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from stepaudio_cas.artifact.fresh import Ready
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.runtime.batch import Batch
-from stepaudio_cas.runtime.call import Call, Once
+from stepaudio_cas.runtime.call import LEFT_ALONE, Call, Once
 from stepaudio_cas.runtime.chain import Chain, Hit
 from stepaudio_cas.runtime.decorator import Cached, decorator
 from stepaudio_cas.runtime.flights import Flights
 from stepaudio_cas.runtime.turns import PATIENCE, Turn
 from stepaudio_cas.settings import Mode, Strictness
-from stepaudio_cas.store.counters import Subject
+from stepaudio_cas.store.counters import Subject, summarise
 from stepaudio_cas.units import show_seconds
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from stepaudio_cas.runtime.shadow import Shadow
 
 T = TypeVar("T")
-_LEFT_ALONE = object()
 
 
 class Cache:
@@ -63,6 +62,7 @@ class Cache:
         self._housekeeping = housekeeping
         self.reads = mode in {Mode.RW, Mode.RO}
         self.enabled = mode is not Mode.OFF and bool(chain.tiers or chain.memory.limit)
+        self.quick = self.reads and not shadow.share
 
     def get_or_compute(
         self,
@@ -86,22 +86,44 @@ class Cache:
         """
         if not self.enabled:
             return compute()
-        once = Once(compute)
         if started is None:
             started = time.perf_counter()
-        call = Call(recipe, once, plugin, deterministic, label, restore, snapshot, started)
+        if self.quick:
+            value = self.recall(recipe, plugin, restore, started)
+            if value is not LEFT_ALONE:
+                return value  # type: ignore[no-any-return]
+        call = Call(recipe, Once(compute), plugin, deterministic, label, restore, snapshot, started)
         value = self._guarded(call)
-        return once() if value is _LEFT_ALONE else value  # type: ignore[no-any-return]
+        return call.once() if value is LEFT_ALONE else value  # type: ignore[no-any-return]
+
+    def recall(
+        self, recipe: Recipe, plugin: str, restore: Callable[[Any], Any] | None, started: float
+    ) -> Any:
+        """Return a value that memory has, or `LEFT_ALONE`: the hottest path, kept short."""
+        ready = self._memory.get(recipe.key)
+        if ready is None:
+            return LEFT_ALONE
+        fingerprint = recipe.fingerprint
+        subject = Subject(plugin, fingerprint.id if fingerprint is not None else "")
+        try:
+            value = ready.fresh() if restore is None else restore(ready.fresh())
+            self._served(recipe, subject, "memory", ready.seconds, started)
+            if not self._housekeeping.started:
+                self._housekeeping.start()
+        except Exception as error:
+            self.internal(error, subject)
+            return LEFT_ALONE
+        return value
 
     def _guarded(self, call: Call) -> Any:
-        """Do our part; `_LEFT_ALONE` if it did not come to a value, for whatever reason."""
+        """Do our part; `LEFT_ALONE` if it did not come to a value, for whatever reason."""
         try:
             return self._lookup(call)
         except Exception as error:
             if error is call.once.error:
                 raise
             self.internal(error, call.subject)
-        return _LEFT_ALONE
+        return LEFT_ALONE
 
     def _lookup(self, call: Call) -> Any:
         key = call.recipe.key
@@ -111,6 +133,8 @@ class Cache:
                 return self.serve(call, Hit(ready, self._memory.name))
         flight, leading = self.flights.join(key)
         if not leading:
+            if flight.mine:
+                return LEFT_ALONE
             ready = flight.wait(PATIENCE)
             if ready is not None:
                 return self.serve(call, Hit(ready, "shared"))
@@ -136,7 +160,11 @@ class Cache:
 
     def _encode(self, call: Call) -> tuple[Any, Ready | None]:
         """Have the host compute it, and keep the result."""
-        value = call.once()
+        try:
+            value = call.once()
+        except BaseException:
+            self.recorder.count(call.subject, {"raised": 1})
+            raise
         seconds = call.once.seconds
         try:
             ready, ours = self.chain.keep(call, value, seconds)
@@ -153,20 +181,20 @@ class Cache:
     def serve(self, call: Call, hit: Hit) -> Any:
         """Hand out a hit: counted, said, and perhaps checked in the background."""
         value = call.give(hit.ready.fresh())
-        took = time.perf_counter() - call.started
-        saved = hit.ready.seconds
-        self.recorder.count(
-            call.subject,
-            {f"hit.{hit.tier}": 1, "seconds.saved": saved, "seconds.lookup": took},
-        )
-        if self.recorder.log.info_on:
-            self.recorder.log.info(
-                f"hit {hit.tier} {call.recipe.key[:12]} {_what(call)}"
-                f" in {show_seconds(took)}, saved {show_seconds(saved)}"
-            )
+        self._served(call.recipe, call.subject, hit.tier, hit.ready.seconds, call.started)
         self._shadow.consider(call, hit.ready)
         self._housekeeping.start()
         return value
+
+    def _served(
+        self, recipe: Recipe, subject: Subject, tier: str, saved: float, started: float
+    ) -> None:
+        took = time.perf_counter() - started
+        self.recorder.hit(subject, tier, saved, took)
+        if self.recorder.log.info_on:
+            self.recorder.log.info(
+                f"hit {tier} {_what(recipe)} in {show_seconds(took)}, saved {show_seconds(saved)}"
+            )
 
     def missed(self, call: Call, seconds: float, ours: bool) -> None:
         """Count and say that the host had to compute."""
@@ -177,8 +205,7 @@ class Cache:
         if self.recorder.log.info_on:
             other = "" if ours else "; another process was first, its result is used"
             self.recorder.log.info(
-                f"miss {call.recipe.key[:12]} {_what(call)}"
-                f" encoded in {show_seconds(seconds)}{other}"
+                f"miss {_what(call.recipe)} encoded in {show_seconds(seconds)}{other}"
             )
 
     def bypassed(self, bypass: Bypass, plugin: str = "") -> None:
@@ -279,7 +306,23 @@ class Cache:
         except Exception as error:
             self.internal(error, call.subject)
             return value
-        return value if ours else ready.fresh()  # type: ignore[no-any-return]
+        return value if ours else ready.fresh()
+
+    def stats(self) -> dict[str, Any]:
+        """Return what this process has counted, and the state of its tiers.
+
+        `stepaudio_cas.store.counters.read_tally` reads the counts of all processes of a store.
+        """
+        return {
+            **summarise(self.recorder.tally()),
+            "mode": self.mode.value,
+            "memory": {
+                "entries": len(self._memory),
+                "bytes": self._memory.bytes,
+                "limit": self._memory.limit,
+            },
+            "tiers": [tier.state() for tier in self.chain.tiers],
+        }
 
     def flush(self, seconds: float = 5.0) -> bool:
         """Wait for background writes, save the counters; return whether all was written."""
@@ -302,5 +345,5 @@ class Cache:
         self.close()
 
 
-def _what(call: Call) -> str:
-    return f"{call.plugin} {call.recipe.schema}".strip()
+def _what(recipe: Recipe) -> str:
+    return f"{recipe.key[:12]} {recipe.schema}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.store.counters import Subject
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stepaudio_cas.identity.recipe import Recipe
+
+
+LEFT_ALONE: Final = object()
+"""What stands for "we have no value": the caller's own computation decides."""
 
 
 class Once:

@@ -97,7 +97,7 @@ class Chain:
         Raises `Bypass` if the value cannot be kept exactly.
         """
         encoded = codec.encode(value, any_device=call.restore is not None)
-        ready = Ready(codec.decode(encoded.codec, encoded.data), seconds, owned=True)
+        ready = _ready(encoded.codec, codec.decode(encoded.codec, encoded.data), seconds)
         writable = self.writable
         if writable:
             manifest = make_manifest(call, encoded, seconds)
@@ -124,7 +124,7 @@ class Chain:
                 "undecodable", f"{tier.name}: the entry {manifest.key} is not used: {error}"
             )
             return None
-        return Ready(value, manifest.compute_seconds, owned=True)
+        return _ready(manifest.codec, value, manifest.compute_seconds)
 
     def _later(
         self,
@@ -166,3 +166,9 @@ class Chain:
         if promoted:
             counts["promoted"] = 1
         self._recorder.count(subject, counts)
+
+
+def _ready(codec_name: str, value: Any, seconds: float) -> Ready:
+    if codec_name == codec.TOKENS:
+        return Ready.of_tokens(value, seconds)
+    return Ready(value, seconds, owned=True)

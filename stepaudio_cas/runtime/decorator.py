@@ -15,7 +15,8 @@ from stepaudio_cas.errors import Bypass, SettingError
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint, source_of
 from stepaudio_cas.identity.platform import describe_platform
-from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, make_recipe
+from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, as_input, recipe_of
+from stepaudio_cas.runtime.call import LEFT_ALONE
 from stepaudio_cas.settings import Strictness
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from stepaudio_cas.runtime.cache import Cache
 
 T = TypeVar("T")
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _SIMPLE: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -113,6 +115,10 @@ class Cached(Generic[T]):
         except Exception as error:  # a property or a file of theirs that fails when looked at
             cache.bypassed(Bypass("failed-key", f"{type(error).__name__}: {error}"), self._name)
             return function(*args, **kwargs)
+        if cache.quick:
+            value = cache.recall(recipe, self._name, self._restore, started)
+            if value is not LEFT_ALONE:
+                return value  # type: ignore[no-any-return]
         return cache.get_or_compute(
             recipe,
             lambda: function(*args, **kwargs),
@@ -131,14 +137,17 @@ class Cached(Generic[T]):
 
         Raises `Bypass` if the call cannot be described, `TypeError` if the arguments do not fit.
         """
-        inputs: dict[str, Any] = {}
+        inputs: dict[str, Input] = {}
         params: dict[str, Any] = {}
         arguments = self._bind(args, kwargs)
         for name, value in arguments.items():
             if name in self._ignore:
                 continue
-            if arrays.is_array(value) or type(value) is bytes:
-                inputs[name] = value
+            kind = type(value)
+            if kind in _PLAIN:
+                params[name] = value
+            elif kind is bytes or arrays.is_array_type(kind):
+                inputs[name] = as_input(value)
             elif isinstance(value, os.PathLike):
                 inputs[name] = self._file_input(name, value)
             else:
@@ -149,7 +158,7 @@ class Cached(Generic[T]):
                 params["<closure>"] = self._closure()
         else:
             fingerprint = self._model(arguments)
-        return make_recipe(self._name, inputs=inputs, params=params, fingerprint=fingerprint)
+        return recipe_of(self._name, inputs, params, fingerprint)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Name every argument. The plain case is ten times as fast as `Signature.bind`."""

@@ -14,22 +14,29 @@ if TYPE_CHECKING:
 class Flight:
     """One key being worked on. Its leader lands it; the others wait."""
 
-    __slots__ = ("_landed", "leader", "ready")
+    __slots__ = ("_flying", "leader", "ready")
 
     def __init__(self, leader: int) -> None:
         self.leader = leader
         self.ready: Ready | None = None
-        self._landed = threading.Event()
+        self._flying = threading.Lock()
+        self._flying.acquire()
 
     def wait(self, seconds: float) -> Ready | None:
         """Wait for the leader; None if it failed, or took too long."""
-        self._landed.wait(seconds)
+        if self._flying.acquire(timeout=seconds):
+            self._flying.release()
         return self.ready
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread leads it: its own encode has come back to the same key."""
+        return self.leader == threading.get_ident()
 
     def land(self, ready: Ready | None) -> None:
         """Give the others the value, or None: they are on their own."""
         self.ready = ready
-        self._landed.set()
+        self._flying.release()
 
 
 class Flights:
@@ -45,7 +52,7 @@ class Flights:
         self._flights: dict[str, Flight] = {}
 
     def join(self, key: str) -> tuple[Flight, bool]:
-        """Return the flight of `key`, and whether the caller is its leader."""
+        """Return the flight of `key`, and whether the caller has just become its leader."""
         me = threading.get_ident()
         with self._lock:
             flight = self._flights.get(key)

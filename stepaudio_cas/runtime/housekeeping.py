@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SAVE_EVERY: Final = 5.0
 KEEP_EVERY: Final = 600.0
 EXIT_SECONDS: Final = 5.0
+LARGEST_SKEW: Final = 5.0
 _DUTY: Final = 4.0
 """After a step of keeping, rest this many times as long as the step took."""
 
@@ -36,23 +37,23 @@ class Housekeeping:
         self._background = background
         self._recorder = recorder
         self._keeper = keeper
-        self._started = False
+        self.started = False
         self._after_fork()
         survive_fork(self)
 
     def _after_fork(self) -> None:
         self._starting = threading.Lock()
         self._stop = threading.Event()
-        self._started = False
+        self.started = False
 
     def start(self) -> None:
         """Have the thread running."""
-        if self._started:
+        if self.started:
             return
         with self._starting:
-            if self._started:
+            if self.started:
                 return
-            self._started = True
+            self.started = True
             thread = threading.Thread(target=self._run, name="stepaudio-cas keeping", daemon=True)
             try:
                 thread.start()
@@ -85,12 +86,30 @@ class Housekeeping:
             tier.run(lambda: self._recorder.save(backend))
 
     def _run(self) -> None:
+        self._probe()
         keep_at = time.monotonic() + SAVE_EVERY
         while not self._stop.wait(SAVE_EVERY):
             self._save()
             if self._keeper is not None and time.monotonic() >= keep_at:
                 self._keep(self._keeper)
                 keep_at = time.monotonic() + KEEP_EVERY
+
+    def _probe(self) -> None:
+        """Find out what the stores really do, and say what an operator should know of it."""
+        for tier in self._chain.writable:
+            found = tier.run(tier.store.capabilities)
+            if found is None or found.error:
+                continue  # whoever reads or writes will say it
+            if found.create != "atomic":
+                self._recorder.log.error(
+                    f"{tier.name}: {tier.store.url} does not create exclusively ({found.create});"
+                    " two machines that encode one voice at the same moment may keep two results"
+                )
+            if abs(found.clock_skew) > LARGEST_SKEW:
+                self._recorder.log.error(
+                    f"{tier.name}: the clock of {tier.store.url} is off by"
+                    f" {found.clock_skew:+.0f} s; entries may seem older or newer than they are"
+                )
 
     def _keep(self, keeper: Keeper) -> None:
         """Do one pass, resting between its steps, and saving counters when they are due."""

@@ -43,6 +43,8 @@ class MemoryTier:
 
     def put(self, key: str, ready: Ready) -> None:
         """Keep a value, if it is not larger than everything that may be kept."""
+        if not self.limit:
+            return
         if ready.size > self.limit:
             self.drop(key)
             return

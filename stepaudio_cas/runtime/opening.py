@@ -88,7 +88,7 @@ def build_cache(settings: Settings, *, strict: bool = False) -> Cache:
         mode=mode,
         shadow=Shadow(settings.verify, recorder),
         housekeeping=Housekeeping(chain, background, recorder, _keeper(settings, tiers, recorder)),
-        files=FileDigests(_state_folder(settings, backends) / "files.sqlite"),
+        files=FileDigests(_state_folder(settings, mode, backends) / "files.sqlite"),
         strictness=settings.fingerprint,
     )
 
@@ -136,11 +136,14 @@ def _keeper(settings: Settings, tiers: Sequence[Tier], recorder: Recorder) -> Ke
     return None
 
 
-def _state_folder(settings: Settings, backends: Sequence[Backend]) -> Path:
-    """Return where this machine keeps what it can work out again: in the operator's own volume."""
+def _state_folder(settings: Settings, mode: Mode, backends: Sequence[Backend]) -> Path:
+    """Return where this machine keeps what it can work out again: in the operator's own volume.
+
+    A store that may only be read is left untouched.
+    """
     if settings.state is not None:
         return Path(settings.state).expanduser()
-    for backend in backends:
+    for backend in backends if mode is not Mode.RO else ():
         if isinstance(backend, LocalBackend):
             return Path(backend.root, layout.STATE)
     return default_root() / layout.STATE

@@ -53,6 +53,18 @@ class Recorder:
                 counts[name] = counts.get(name, 0) + number
             self._dirty = True
 
+    def hit(self, subject: Subject, tier: str, saved: float, took: float) -> None:
+        """Count a hit: `count` for the one event that happens all the time."""
+        name = f"hit.{tier}"
+        with self._lock:
+            counts = self._subjects.get(subject)
+            if counts is None:
+                counts = self._subjects[subject] = {}
+            counts[name] = counts.get(name, 0) + 1
+            counts["seconds.saved"] = counts.get("seconds.saved", 0) + saved
+            counts["seconds.lookup"] = counts.get("seconds.lookup", 0) + took
+            self._dirty = True
+
     def error(self, kind: str, text: str, subject: Subject | None = None) -> None:
         """Count a failure of ours, and say it, at most once a minute for each kind."""
         self.count(subject or Subject(), {f"error.{kind}": 1})

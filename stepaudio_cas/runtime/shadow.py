@@ -27,14 +27,14 @@ class Shadow:
         *,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._share = share
+        self.share = share
         self._recorder = recorder
         self._chance = chance
         self.queue = Background(max_items=1)
 
     def consider(self, call: Call, ready: Ready) -> None:
         """Perhaps recompute this hit."""
-        if not self._share or call.snapshot is None or self._chance() >= self._share:
+        if not self.share or call.snapshot is None or self._chance() >= self.share:
             return
         if len(self.queue):
             return

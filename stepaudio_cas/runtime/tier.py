@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.errors import Damaged, Unavailable
@@ -112,6 +113,18 @@ class Tier:
             self._workers.call(lock.release, self._deadline)
         except Exception as error:
             self._recorder.error(f"lock.{self.name}", f"{self.name}: a lock stays held: {error}")
+
+    def state(self) -> dict[str, Any]:
+        """Say how the store is, for people and programs that watch."""
+        known = self.store.known_capabilities
+        return {
+            "name": self.name,
+            "url": self.store.url,
+            "writable": self.writable,
+            "reading": self.reading.state,
+            "writing": self.writing.state,
+            "capabilities": None if known is None else asdict(known),
+        }
 
     def run(self, function: Callable[[], Any]) -> Any:
         """Do other work on the store under the same protection; None if that fails."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas._fork import survive_fork
@@ -65,10 +65,10 @@ class Workers:
         survive_fork(self)
 
     def _after_fork(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._tasks: deque[Task] = deque()
+        self._tasks: SimpleQueue[Task] = SimpleQueue()
+        self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        self._waiting = 0
 
     def call(self, function: Callable[[], Any], deadline: float) -> Any:
         """Run `function` in a worker and return its result.
@@ -80,12 +80,12 @@ class Workers:
     def start(self, function: Callable[[], Any]) -> Task:
         """Hand `function` to a worker, and go on."""
         task = Task(function)
-        with self._changed:
-            self._tasks.append(task)
-            if self._idle >= len(self._tasks):
-                self._changed.notify()
-            elif self._threads < self._max_threads:
+        with self._lock:
+            # One more task than there are waiting workers asks for one more worker.
+            self._waiting -= 1
+            if self._waiting < 0 and self._threads < self._max_threads:
                 self._add_thread()
+        self._tasks.put(task)
         return task
 
     def _add_thread(self) -> None:
@@ -94,22 +94,31 @@ class Workers:
             thread.start()
         except RuntimeError as error:  # out of threads, or the interpreter is going down
             if not self._threads:
-                self._tasks.pop()
+                self._waiting += 1
                 raise Unavailable("no-threads", str(error)) from None
         else:
             self._threads += 1
 
     def _work(self) -> None:
+        tasks = self._tasks
         while True:
-            with self._changed:
-                while not self._tasks:
-                    self._idle += 1
-                    self._changed.wait(_IDLE_SECONDS)
-                    self._idle -= 1
-                    if not self._tasks and self._threads > 1:
-                        self._threads -= 1
-                        return
-                task = self._tasks.popleft()
+            with self._lock:
+                self._waiting += 1
+            task = self._next(tasks)
+            if task is None:
+                return
             if not task.abandoned:
                 task.run()
             del task
+
+    def _next(self, tasks: SimpleQueue[Task]) -> Task | None:
+        """Wait for a task; None when this worker is not needed any more."""
+        while True:
+            try:
+                return tasks.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._threads > 1 and self._waiting > 0:
+                        self._threads -= 1
+                        self._waiting -= 1
+                        return None

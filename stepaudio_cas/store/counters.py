@@ -33,6 +33,7 @@ COUNTERS: Final[dict[str, str]] = {
     "seconds.saved": "encode time that hits made unnecessary",
     "seconds.encode": "time spent encoding on misses",
     "seconds.lookup": "time spent finding hits",
+    "raised": "encodes that raised; the exception went to the caller, nothing was kept",
     "lost": "encodes that another process had finished first; its artifact was returned",
     "stored": "entries written, on any tier",
     "promoted": "entries copied up to a faster tier",
@@ -95,6 +96,34 @@ def sum_of(counts: Mapping[str, float], name: str) -> float:
     if not name.endswith("."):
         return counts.get(name, 0)
     return sum(number for key, number in counts.items() if key.startswith(name))
+
+
+def summarise(tally: Tally) -> dict[str, Any]:
+    """Say a tally as people ask for it."""
+    totals = tally.totals()
+    by_plugin: dict[str, dict[str, float]] = {}
+    by_model: dict[str, dict[str, float]] = {}
+    for subject, counts in tally.subjects.items():
+        for name, table in ((subject.plugin, by_plugin), (subject.model, by_model)):
+            if name:
+                line = table.setdefault(name, {"hits": 0, "misses": 0, "seconds_saved": 0})
+                line["hits"] += sum_of(counts, "hit.")
+                line["misses"] += sum_of(counts, "miss")
+                line["seconds_saved"] += sum_of(counts, "seconds.saved")
+    hits, misses = sum_of(totals, "hit."), sum_of(totals, "miss")
+    return {
+        "since": tally.since,
+        "processes": tally.processes,
+        "hits": hits,
+        "misses": misses,
+        "bypasses": sum_of(totals, "bypass."),
+        "errors": sum_of(totals, "error."),
+        "hit_rate": hits / (hits + misses) if hits + misses else None,
+        "seconds_saved": sum_of(totals, "seconds.saved"),
+        "counters": dict(sorted(totals.items())),
+        "by_plugin": by_plugin,
+        "by_model": by_model,
+    }
 
 
 def dump_tally(tally: Tally, process: Mapping[str, Any]) -> bytes:

@@ -62,6 +62,11 @@ class Store:
                     self._capabilities = probe(self.backend)
         return self._capabilities
 
+    @property
+    def known_capabilities(self) -> Capabilities | None:
+        """What has been found out so far, without finding out."""
+        return self._capabilities
+
     def read(self, key: str, *, touch: bool = True) -> Found | None:
         """Return the entry of `key`, or None if there is none.
 
@@ -124,8 +129,9 @@ class Store:
             return None
 
     def _confirm(self, ours: Found, path: str, sealed: bytes) -> Found:
-        """Where creating is not atomic, look once more at who it was."""
-        if self.capabilities().create == "atomic":
+        """Look once more at who it was, unless creating is known to be atomic here."""
+        known = self.known_capabilities
+        if known is not None and known.create == "atomic":
             return ours
         if self.backend.get(path, limit=MAX_BYTES) == sealed:
             return ours
