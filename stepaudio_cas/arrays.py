@@ -29,6 +29,9 @@ _NUMPY_ONLY_BY_EXTENSION: Final = frozenset(
 )
 
 
+_ARRAY_TYPES: Final[dict[type, bool]] = {}  # the few types of arguments; grows no further
+
+
 class RawArray(NamedTuple):
     """An array without its library. `data` is C-ordered and little-endian."""
 
@@ -46,9 +49,15 @@ def trailer(kind: str, dtype: Any, shape: tuple[int, ...]) -> bytes:
     return f"\0array\0{kind}\0{name}\0{','.join(map(str, shape))}".encode()
 
 
-@lru_cache(maxsize=4096)
-def is_array_type(kind: Any) -> bool:
+def is_array_type(kind: type) -> bool:
     """Tell whether `view` would accept values of this type at all."""
+    known = _ARRAY_TYPES.get(kind)
+    if known is None:
+        known = _ARRAY_TYPES[kind] = _is_array_type(kind)
+    return known
+
+
+def _is_array_type(kind: type) -> bool:
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     return (torch is not None and issubclass(kind, torch.Tensor)) or (
         numpy is not None and issubclass(kind, (numpy.ndarray, numpy.generic))

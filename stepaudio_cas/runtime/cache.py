@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from stepaudio_cas.artifact.fresh import Ready
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.runtime.batch import Batch
 from stepaudio_cas.runtime.call import LEFT_ALONE, Call, Once
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from stepaudio_cas.artifact.fresh import Ready
     from stepaudio_cas.identity.files import FileDigests
     from stepaudio_cas.identity.fingerprint import Fingerprint
     from stepaudio_cas.identity.recipe import Recipe

@@ -1,0 +1,38 @@
+"""Fixtures that every room's tests share."""
+
+import os
+
+import pytest
+
+import stepaudio_cas as cas
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, tmp_path):
+    """No setting of the machine reaches a test, and no test reaches the user's own store."""
+    for name in list(os.environ):
+        if name.startswith("STEPAUDIO_CAS"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Where a local store goes."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def open_cache(root):
+    """Open caches (on the local store `root` unless told otherwise) and close them afterwards."""
+    opened = []
+
+    def open_(url=None, **settings):
+        settings.setdefault("log", "off")
+        cache = cas.open(root if url is None else url, **settings)
+        opened.append(cache)
+        return cache
+
+    yield open_
+    for cache in opened:
+        cache.close()
