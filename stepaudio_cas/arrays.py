@@ -100,7 +100,9 @@ def view(value: Any) -> RawArray:
 def _view_tensor(torch: Any, tensor: Any) -> RawArray:
     if type(tensor) not in {torch.Tensor, torch.nn.Parameter}:
         raise Bypass("unsupported-tensor", f"a {type(tensor).__qualname__}")
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise Bypass("unsupported-tensor", f"{tensor.layout} tensor")
+    if tensor.is_quantized or tensor.is_meta:
         raise Bypass("unsupported-tensor", f"{tensor.layout} tensor of {tensor.dtype}")
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in _ITEM_SIZES:
@@ -110,6 +112,8 @@ def _view_tensor(torch: Any, tensor: Any) -> RawArray:
     if device.type != "cpu":
         plain = plain.cpu()
     flat = plain.resolve_conj().resolve_neg().reshape(-1)
+    if flat.stride(0) != 1:  # a stereo channel; also one element of a wider row
+        flat = flat.clone(memory_format=torch.contiguous_format)
     data = flat.view(torch.uint8).numpy() if flat.numel() else b""
     return RawArray(TORCH, dtype, tuple(tensor.shape), data, str(device))
 
@@ -140,7 +144,7 @@ def restore(raw: RawArray) -> Any:
 def _restore_tensor(raw: RawArray) -> Any:
     torch = importlib.import_module("torch")
     dtype = getattr(torch, raw.dtype)
-    if not raw.data:
+    if len(raw.data) == 0:
         return torch.empty(raw.shape, dtype=dtype)
     return torch.frombuffer(bytearray(raw.data), dtype=dtype).reshape(raw.shape)
 
@@ -150,7 +154,7 @@ def _restore_ndarray(raw: RawArray) -> Any:
     if raw.dtype in _NUMPY_ONLY_BY_EXTENSION:
         importlib.import_module("ml_dtypes")
     dtype = numpy.dtype(raw.dtype)
-    if not raw.data:
+    if len(raw.data) == 0:
         return numpy.empty(raw.shape, dtype=dtype)
     array = numpy.frombuffer(bytearray(raw.data), dtype=dtype).reshape(raw.shape)
     return array[()] if raw.kind == SCALAR else array

@@ -123,7 +123,7 @@ def _from_file(path: str, problems: list[Problem]) -> dict[str, str]:
     name = f"{PREFIX}_CONFIG"
     try:
         document = _load_toml(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home folder
         problems.append(Problem(name, f"{path} cannot be read: {error}"))
         return {}
     values = {}

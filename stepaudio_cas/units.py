@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -52,4 +53,7 @@ def _parse(text: str, units: dict[str, int], allowed: str) -> float:
     factor = units.get(match[2].lower()) if match else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not {allowed}")
-    return float(match[1]) * factor
+    number = float(match[1]) * factor
+    if number == math.inf:
+        raise ValueError(f"{text!r} is more than can be counted; give {allowed}")
+    return number

@@ -69,7 +69,12 @@ def decode(
             raise Damaged("codec", "not a list of token lists")
         return tuple(value)
     if codec == VALUE:
-        return _Decoder(make_array).decode(data)
+        value = _Decoder(make_array).decode(data)
+        try:
+            _check(value, "value", 0, any_device=True)
+        except Bypass as error:  # what msgpack can say and we never do: timestamps, odd keys …
+            raise Damaged("codec", str(error)) from None
+        return value
     raise Damaged("codec", f"{codec!r} is not known to this version")
 
 
@@ -82,7 +87,7 @@ def _is_tokens(value: Any) -> bool:
 
 
 def _all_integers(part: list[Any]) -> bool:
-    return list(map(type, part)).count(int) == len(part)
+    return len(part) <= MAX_ITEMS and list(map(type, part)).count(int) == len(part)
 
 
 def _adds_up(part: Any) -> bool:
@@ -98,8 +103,7 @@ def _check(value: Any, where: str, depth: int, any_device: bool) -> None:
     kind = type(value)
     if kind in _SCALARS:
         return
-    if depth >= MAX_DEPTH:
-        raise Bypass("too-deep", f"{where} is nested more than {MAX_DEPTH} deep")
+    _check_bounds(value, where, depth)
     if kind in {list, tuple}:
         if set(map(type, value)) <= _SCALARS:
             return
@@ -112,8 +116,15 @@ def _check(value: Any, where: str, depth: int, any_device: bool) -> None:
             _check(item, f"{where}[{key!r}]", depth + 1, any_device)
     elif arrays.is_array(value):
         _check_array(value, where, any_device)
-    else:
+    elif kind is not arrays.RawArray:  # which only somebody who decodes without a library has
         raise Bypass("unsupported-result", f"{where} is a {kind.__module__}.{kind.__qualname__}")
+
+
+def _check_bounds(value: Any, where: str, depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise Bypass("too-deep", f"{where} is nested more than {MAX_DEPTH} deep")
+    if type(value) in {list, tuple, dict} and len(value) > MAX_ITEMS:
+        raise Bypass("too-large", f"{where} has {len(value)} items")
 
 
 def _check_array(value: Any, where: str, any_device: bool) -> None:
@@ -192,8 +203,9 @@ def _unpack(data: bytes, extension: Callable[[int, bytes], Any]) -> Any:
             data,
             ext_hook=extension,
             strict_map_key=False,
-            max_array_len=MAX_ITEMS,
-            max_map_len=MAX_ITEMS,
+            # Room is made for what a header claims, before it is found to be missing.
+            max_array_len=min(MAX_ITEMS, len(data)),
+            max_map_len=min(MAX_ITEMS, len(data)),
         )
     except Damaged:
         raise

@@ -58,6 +58,9 @@ class Manifest(NamedTuple):
         known = {name: _readable(getattr(self, name)) for name in _TYPES}
         document = {**_readable(self.extra), "format": FORMAT, **known}
         body = json.dumps(document, separators=(",", ":")).encode()[:-1]
+        if len(body) > MAX_BYTES - 1024 and self.params:
+            left_out = {"": "left out, because they are too large to show"}
+            return self._replace(params={} if self.params == left_out else left_out).seal(signer)
         if signer is not None:
             body += _MAC_PREFIX + signer.sign(body).encode() + b'"'
         return body + _SUM_PREFIX + blake3(body).hexdigest().encode() + b'"}'

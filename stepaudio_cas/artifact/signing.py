@@ -54,4 +54,6 @@ class Signer:
         """Tell whether one of our secrets made this MAC."""
         key_id, _, digest = mac.partition(":")
         key = self._keys.get(key_id)
-        return key is not None and hmac.compare_digest(blake3(data, key=key).hexdigest(), digest)
+        return key is not None and hmac.compare_digest(
+            blake3(data, key=key).hexdigest().encode(), digest.encode()
+        )

@@ -11,6 +11,7 @@ import enum
 import math
 import struct
 import sys
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas import arrays
@@ -57,7 +58,10 @@ def _part(value: object, where: str, depth: int) -> bytes:
 
 
 def _encode_mapping(out: bytearray, value: dict[Any, Any], where: str, depth: int) -> None:
-    items = sorted((_part(k, f"{where} key", depth), k) for k in value)
+    if any(type(key) is float and math.isnan(key) for key in value):
+        raise Bypass("undescribable", f"a key of {where} is NaN")
+    items = [(_part(key, f"{where} key", depth), key) for key in value]
+    items.sort(key=itemgetter(0))  # keys themselves may have no order
     out += b"m%d:" % len(items)
     for encoded, key in items:
         out += encoded
@@ -67,7 +71,9 @@ def _encode_mapping(out: bytearray, value: dict[Any, Any], where: str, depth: in
 def _encode_named(out: bytearray, value: Any, where: str, depth: int) -> None:
     """Encode the few library types that stand in parameters and have a stable name."""
     if isinstance(value, enum.Enum):
-        _write_named(out, "enum", f"{type(value).__qualname__}.{value.name}")
+        # Combined flags are named differently by different Pythons; their value says enough.
+        name = "" if isinstance(value, enum.Flag) else value.name
+        _write_named(out, "enum", f"{type(value).__qualname__}.{name}")
         _encode(out, value.value, where, depth + 1)
         return
     torch = sys.modules.get("torch")

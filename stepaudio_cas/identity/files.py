@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from stepaudio_cas.errors import Bypass
+from stepaudio_cas.identity.digest import is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS files (
-        path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+        path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL
     ) WITHOUT ROWID
 """
@@ -78,9 +79,9 @@ class FileDigests:
             row = db.execute(
                 "SELECT digest FROM files WHERE path=? AND size=? AND mtime_ns=? AND inode=?"
                 " AND ctime_ns=?",
-                (path, *_identity(stat)),
+                (os.fsencode(path), *_identity(stat)),  # not every name is text
             ).fetchone()
-            return FileDigest(row[0], stat.st_size) if row else None
+            return FileDigest(row[0], stat.st_size) if row and is_digest(row[0]) else None
         return None
 
     def _remember(self, path: str, stat: os.stat_result, found: FileDigest) -> None:
@@ -91,7 +92,7 @@ class FileDigests:
             if db is not None:
                 db.execute(
                     "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?)",
-                    (path, *_identity(stat), found.digest),
+                    (os.fsencode(path), *_identity(stat), found.digest),
                 )
 
     @contextlib.contextmanager

@@ -44,14 +44,19 @@ def make_fingerprint(
     to their text (see `source_of`). `runtime` is for strict fingerprints: versions, providers.
     Raises `Bypass` for a setting that has no exact JSON form.
     """
-    document: dict[str, Any] = {
-        "format": FORMAT,
-        "files": {role: {"digest": f.digest, "size": f.size} for role, f in (files or {}).items()},
-        "settings": _plain(dict(settings or {}), "settings"),
-        "source": {name: digest_bytes(text.encode()) for name, text in (source or {}).items()},
-        "runtime": _plain(dict(runtime or {}), "runtime"),
-    }
-    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    try:
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "files": {
+                role: {"digest": f.digest, "size": f.size} for role, f in (files or {}).items()
+            },
+            "settings": _plain(dict(settings or {}), "settings"),
+            "source": {name: digest_bytes(text.encode()) for name, text in (source or {}).items()},
+            "runtime": _plain(dict(runtime or {}), "runtime"),
+        }
+        data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    except (RecursionError, ValueError) as error:  # cycles, lone surrogates, endless integers
+        raise Bypass("undescribable", f"{type(error).__name__}: {error}") from None
     return Fingerprint(digest_bytes(data), data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ from stepaudio_cas import arrays
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import HEX_LENGTH, digest_array, digest_bytes
+from stepaudio_cas.identity.files import FileDigests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +56,7 @@ def make_recipe(
     """Describe a computation.
 
     `schema` names what is computed and the version of its meaning ("my.embedding/1"). `inputs`
-    are arrays, tensors, bytes, or ready `Input`s. `params` are all other values that matter, the
+    are arrays, tensors, bytes, paths (for the content of the file), or ready `Input`s. `params` are all other values that matter, the
     sample rate among them. Raises `Bypass` if a part has no exact description.
     """
     digested = {name: as_input(value) for name, value in (inputs or {}).items()}
@@ -80,7 +82,7 @@ def _head(schema: str, fingerprint: str | None, params: dict[str, Any]) -> bytes
     by value and type, where all values are of types for which equal means the same.
     """
     values = tuple(params.values())
-    types = tuple(map(type, values))
+    types = tuple(map(type, (schema, *params, *values)))
     if _MEMORABLE.issuperset(types):
         return _plain_head(schema, fingerprint, tuple(params), values, types)
     return _encode_head(schema, fingerprint, params)
@@ -114,9 +116,23 @@ def as_input(value: Any) -> Input:
     """Digest one input. Bytes and arrays with the same content are different inputs."""
     if isinstance(value, Input):
         return value
+    if isinstance(value, memoryview) and not (
+        value.contiguous and value.ndim == 1 and value.format == "B"
+    ):
+        raise Bypass("undescribable", "an input is a memoryview of more than plain bytes")
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Input(BYTES, digest_bytes(value), {"bytes": len(value)})
+    if isinstance(value, os.PathLike):
+        return _as_file(value)
     if arrays.is_array(value):
         return Input(ARRAY, digest_array(value), {"shape": tuple(value.shape)})
     name = f"{type(value).__module__}.{type(value).__qualname__}"
     raise Bypass("undescribable", f"an input is a {name}")
+
+
+def _as_file(path: os.PathLike[str]) -> Input:
+    try:
+        found = FileDigests().digest(path)
+    except OSError as error:
+        raise Bypass("unreadable-file", str(error)) from None
+    return Input(BYTES, found.digest, {"bytes": found.size, "name": os.path.basename(path)})

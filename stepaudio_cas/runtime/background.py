@@ -73,7 +73,7 @@ class Background:
                     self._changed.wait()
                 work, size = self._queue.popleft()
                 self._working = True
-            with contextlib.suppress(Exception):  # work reports its own failures
+            with contextlib.suppress(BaseException):  # work reports its own failures
                 work()
             with self._changed:
                 self._bytes -= size

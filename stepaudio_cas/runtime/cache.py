@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -73,16 +74,18 @@ class Cache:
         deterministic: bool = True,
         label: str = "",
         restore: Callable[[Any], Any] | None = None,
+        keep: Callable[[T], bool] | None = None,
         snapshot: Callable[[], Callable[[], Any]] | None = None,
         started: float | None = None,
     ) -> T:
         """Return the artifact of `recipe`; `compute` runs, once, if nobody has it.
 
         The result is fresh: the caller may change it. `restore` takes a value of ours to the
-        device or type the caller expects. `snapshot` is for shadow verification, which computes
-        after the call: it returns a computation that does not depend on what the caller may
-        change meanwhile. Without it this call is not verified. `started` is when the look-up
-        began, by `time.perf_counter`, if that was before this call.
+        device or type the caller expects. `keep` says of a result whether to keep it. `snapshot`
+        is for shadow verification, which computes after the call: it returns a computation that
+        does not depend on what the caller may change meanwhile; without it this call is not
+        verified. `started` is when the look-up began, by `time.perf_counter`, if that was before
+        this call.
         """
         if not self.enabled:
             return compute()
@@ -92,7 +95,9 @@ class Cache:
             value = self.recall(recipe, plugin, restore, started)
             if value is not LEFT_ALONE:
                 return value  # type: ignore[no-any-return]
-        call = Call(recipe, Once(compute), plugin, deterministic, label, restore, snapshot, started)
+        call = Call(
+            recipe, Once(compute), plugin, deterministic, label, restore, snapshot, started, keep
+        )  # fmt: skip
         value = self._guarded(call)
         return call.once() if value is LEFT_ALONE else value  # type: ignore[no-any-return]
 
@@ -100,18 +105,18 @@ class Cache:
         self, recipe: Recipe, plugin: str, restore: Callable[[Any], Any] | None, started: float
     ) -> Any:
         """Return a value that memory has, or `LEFT_ALONE`: the hottest path, kept short."""
-        ready = self._memory.get(recipe.key)
-        if ready is None:
-            return LEFT_ALONE
-        fingerprint = recipe.fingerprint
-        subject = Subject(plugin, fingerprint.id if fingerprint is not None else "")
         try:
+            ready = self._memory.get(recipe.key)
+            if ready is None:
+                return LEFT_ALONE
+            fingerprint = recipe.fingerprint
+            subject = Subject(plugin, fingerprint.id if fingerprint is not None else "")
             value = ready.fresh() if restore is None else restore(ready.fresh())
             self._served(recipe, subject, "memory", ready.seconds, started)
             if not self._housekeeping.started:
                 self._housekeeping.start()
         except Exception as error:
-            self.internal(error, subject)
+            self.internal(error, Subject(plugin))
             return LEFT_ALONE
         return value
 
@@ -163,10 +168,13 @@ class Cache:
         try:
             value = call.once()
         except BaseException:
-            self.recorder.count(call.subject, {"raised": 1})
+            with contextlib.suppress(Exception):
+                self.recorder.count(call.subject, {"raised": 1})
             raise
         seconds = call.once.seconds
         try:
+            if call.keep is not None and not call.keep(value):
+                raise Bypass("not-kept", "the result is not one to keep")  # noqa: TRY301
             ready, ours = self.chain.keep(call, value, seconds)
         except Bypass as bypass:
             self.bypassed(bypass, call.plugin)
@@ -215,7 +223,8 @@ class Cache:
 
     def internal(self, error: Exception, subject: Subject) -> None:
         """Count and say a failure of ours that has no better name."""
-        self.recorder.error("internal", f"{type(error).__name__}: {error}", subject)
+        with contextlib.suppress(Exception):  # counting may be what fails
+            self.recorder.error("internal", f"{type(error).__name__}: {error}", subject)
 
     def get_many(
         self,
@@ -264,6 +273,7 @@ class Cache:
         ignore: Sequence[str] = (),
         deterministic: bool = True,
         restore: Callable[[Any], Any] | None = None,
+        keep: Callable[[T], bool] | None = None,
     ) -> Callable[[Callable[..., T]], Cached[T]]: ...
     def cached(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Decorate a function of audio and parameters, so that its results are kept.
@@ -279,6 +289,7 @@ class Cache:
         - `ignore`: parameters that do not matter for the result (`self`, a progress bar).
         - `deterministic`: False if two runs differ; the first result is then everybody's.
         - `restore`: takes a kept value to where the function would have put it (a device).
+        - `keep`: looks at a result and says whether to keep it (not an empty text after an error).
         - `name`: how it is called in keys and statistics; `module.function` by default.
 
         A call that cannot be described exactly is passed through, counted with its reason.

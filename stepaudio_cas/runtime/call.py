@@ -62,6 +62,7 @@ class Call:
     restore: Callable[[Any], Any] | None = None
     snapshot: Callable[[], Callable[[], Any]] | None = None
     started: float = 0.0
+    keep: Callable[[Any], bool] | None = None
 
     @property
     def subject(self) -> Subject:

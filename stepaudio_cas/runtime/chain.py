@@ -108,7 +108,7 @@ class Chain:
                 if winner is not None:
                     self.memory.put(call.recipe.key, winner)
                     return winner, False
-            if standing is not None:
+            elif standing is not None:
                 self._count_written(standing, call.subject)
             for tier in writable[1:]:
                 self._later(tier, manifest, encoded.data, fingerprint)

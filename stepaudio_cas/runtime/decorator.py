@@ -7,7 +7,7 @@ import inspect
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from stepaudio_cas import arrays
 from stepaudio_cas.artifact.fresh import Ready
@@ -80,6 +80,7 @@ class Cached(Generic[T]):
         ignore: Sequence[str],
         deterministic: bool,
         restore: Callable[[Any], Any] | None,
+        keep: Callable[[Any], bool] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self._cache = cache
@@ -89,6 +90,7 @@ class Cached(Generic[T]):
         self._ignore = frozenset(ignore)
         self._deterministic = deterministic
         self._restore = restore
+        self._keep = keep
         self._signature = inspect.signature(function)
         parameters = self._signature.parameters.values()
         self._simple = all(p.kind in _SIMPLE for p in parameters)
@@ -110,27 +112,34 @@ class Cached(Generic[T]):
         except Bypass as bypass:
             cache.bypassed(bypass, self._name)
             return function(*args, **kwargs)
-        except TypeError:  # arguments that do not fit: let the function say so
-            return function(*args, **kwargs)
-        except Exception as error:  # a property or a file of theirs that fails when looked at
+        except Exception as error:  # arguments that do not fit, a property that fails …
             cache.bypassed(Bypass("failed-key", f"{type(error).__name__}: {error}"), self._name)
             return function(*args, **kwargs)
+        restore = self._restorer(args, kwargs)
         if cache.quick:
-            value = cache.recall(recipe, self._name, self._restore, started)
+            value = cache.recall(recipe, self._name, restore, started)
             if value is not LEFT_ALONE:
-                return value  # type: ignore[no-any-return]
+                return cast("T", value)
         return cache.get_or_compute(
             recipe,
             lambda: function(*args, **kwargs),
             plugin=self._name,
             deterministic=self._deterministic,
-            restore=self._restore,
+            restore=restore,
+            keep=self._keep,
             snapshot=lambda: self._snapshot(args, kwargs),
             started=started,
         )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+    def _restorer(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[Any], Any] | None:
+        """Return what takes a kept value to where this call would have had it."""
+        del args, kwargs
+        return self._restore
 
     def recipe(self, *args: Any, **kwargs: Any) -> Recipe:
         """Describe a call, to look at its key or to ask the cache about it.
@@ -209,6 +218,7 @@ def decorator(
     ignore: Sequence[str] = (),
     deterministic: bool = True,
     restore: Callable[[Any], Any] | None = None,
+    keep: Callable[[T], bool] | None = None,
 ) -> Callable[[Callable[..., T]], Cached[T]]:
     """Make the decorator that `Cache.cached` describes."""
 
@@ -230,6 +240,7 @@ def decorator(
             ignore=ignore,
             deterministic=deterministic,
             restore=restore,
+            keep=keep,
         )
 
     return decorate

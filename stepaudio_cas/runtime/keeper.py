@@ -39,7 +39,10 @@ _BUCKET: Final = 60
 
 
 class Keeper:
-    """Keeps `backend` below `max_size` bytes and free of entries unused for `ttl` seconds."""
+    """Keeps `backend` below `max_size` bytes and free of entries unused for `ttl` seconds.
+
+    Without bounds there is only the counters of dead processes to fold.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,8 @@ class Keeper:
 
     def _pass(self) -> Iterator[None]:
         fold(self._backend, clock=self._clock)
+        if self._max_size is None and self._ttl is None:
+            return
         total = 0
         for shard in layout.SHARDS:
             for folder in (layout.OBJECTS, layout.MANIFESTS):

@@ -127,8 +127,6 @@ def _named(backends: Sequence[Backend]) -> list[tuple[str, Backend]]:
 
 
 def _keeper(settings: Settings, tiers: Sequence[Tier], recorder: Recorder) -> Keeper | None:
-    if settings.max_size is None and settings.ttl is None:
-        return None
     for tier in tiers:
         backend = tier.store.backend
         if tier.writable and isinstance(backend, LocalBackend):

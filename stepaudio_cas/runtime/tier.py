@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -65,7 +66,11 @@ class Tier:
     def read_many(self, keys: Sequence[str]) -> dict[str, Found]:
         """Return the entries that are there, all looked up at once."""
         if self.reading.state == "closed":
-            tasks = [self._workers.start(self._reader(key)) for key in keys]
+            try:
+                tasks = [self._workers.start(self._reader(key)) for key in keys]
+            except Unavailable as error:  # no thread can be started
+                self._failed(self.reading, error)
+                return {}
             found = [self._attempt(self.reading, task.wait) for task in tasks]
         else:
             found = [self.read(key) for key in keys]
@@ -103,9 +108,19 @@ class Tier:
         backend = self.store.backend
         if not self._lockable or not isinstance(backend, Locking):
             return True, None
-        failed = object()
-        lock = self._attempt(self.writing, self._in_worker(lambda: backend.try_lock(key)), failed)
-        return (True, None) if lock is failed else (lock is not None, lock)
+        failed, first, taken = object(), threading.Lock(), list[Any]()
+
+        def take() -> Lock | None:
+            lock = backend.try_lock(key)
+            taken.append(lock)
+            if not first.acquire(blocking=False) and lock is not None:
+                lock.release()  # nobody has waited for it
+            return lock
+
+        lock = self._attempt(self.writing, self._in_worker(take), failed)
+        if lock is failed:
+            return True, (None if first.acquire(blocking=False) else taken[0])
+        return lock is not None, lock
 
     def release(self, lock: Lock) -> None:
         """Let the next process in, whatever else does not work."""
@@ -154,6 +169,9 @@ class Tier:
         except Exception as error:
             self._failed(breaker, error)
             return otherwise
+        except BaseException:  # the host was interrupted: a trial must not stay open
+            breaker.failed()
+            raise
         if breaker.succeeded():
             self._recorder.log.error(f"{self.name}: {self.store.url} works again")
         return result

@@ -42,7 +42,11 @@ class Turn:
                 return self
         if self._lock is not None:
             # The one before us may have finished between our look and our turn.
-            self.hit = self._chain.find(self._key, [self._tier])
+            try:
+                self.hit = self._chain.find(self._key, [self._tier])
+            except BaseException:  # an interrupt: there will be no `__exit__`
+                self.__exit__()
+                raise
         return self
 
     def _taken(self, tier: Tier) -> bool:

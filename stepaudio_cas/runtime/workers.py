@@ -44,9 +44,11 @@ class Task:
         if not self._done.acquire(timeout=seconds):
             self.abandoned = True
             raise Unavailable("timeout" if self.started else "busy", f"after {seconds:.3g} s")
-        if self._error is not None:
-            raise self._error
-        return self._result
+        if self._error is None:
+            return self._result
+        if not isinstance(self._error, Exception):  # an exit or a panic is not the caller's
+            raise Unavailable("store", repr(self._error)) from self._error
+        raise self._error
 
 
 class Workers:

@@ -40,7 +40,6 @@ class LocalBackend:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(root)
         self.url = f"file://{self.root}"
-        self._tagged = False
 
     def __repr__(self) -> str:
         return f"LocalBackend({self.root!r})"
@@ -157,7 +156,8 @@ class LocalBackend:
             fd = os.open(temp, flags, 0o600)
         try:
             try:
-                os.fchmod(fd, self._file_mode())
+                with contextlib.suppress(OSError):  # some mounts decide by themselves
+                    os.fchmod(fd, self._file_mode())
                 view = memoryview(data)
                 while view:
                     view = view[os.write(fd, view) :]
@@ -170,9 +170,11 @@ class LocalBackend:
         return temp
 
     def _delete_expected(self, target: str, expect: bytes) -> bool:
-        """Move the file aside, look at it, and put it back if it is another one."""
+        """Move the file aside, look at it, and put it back if it has just become another one."""
         aside = f"{os.path.dirname(target)}/{_TEMP_PREFIX}{os.getpid()}-{os.urandom(12).hex()}"
         try:
+            if Path(target).read_bytes() != expect:
+                return False
             os.rename(target, aside)
         except FileNotFoundError:
             return False
@@ -195,15 +197,14 @@ class LocalBackend:
             current = f"{current}/{part}"
             with contextlib.suppress(FileExistsError):
                 os.mkdir(current)
-                with contextlib.suppress(PermissionError):
+                with contextlib.suppress(OSError):
                     os.chmod(current, mode)
 
     def _tag(self) -> None:
         tag = f"{self.root}/CACHEDIR.TAG"
-        if not self._tagged and not os.path.exists(tag):
+        if not os.path.exists(tag):
             with contextlib.suppress(OSError), open(tag, "xb") as file:
                 file.write(layout.CACHEDIR_TAG)
-        self._tagged = True
 
     def _file_mode(self) -> int:
         try:

@@ -18,18 +18,18 @@ class MemoryBackend:
     """Documents in a dictionary. Two backends of the same name in one process are one store."""
 
     _spaces: ClassVar[dict[str, dict[str, tuple[bytes, float]]]] = {}
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, name: str = "") -> None:
         self.url = f"memory://{name}"
         self._documents = self._spaces.setdefault(name, {})
-        self._lock = threading.Lock()
         survive_fork(self)
 
     def __repr__(self) -> str:
         return f"MemoryBackend({self.url!r})"
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
+        MemoryBackend._lock = threading.Lock()
 
     def get(self, path: str, *, limit: int = MAX_BYTES, touch: bool = False) -> bytes | None:
         found = self._documents.get(path)
@@ -45,11 +45,11 @@ class MemoryBackend:
 
     def put(self, path: str, data: bytes, *, create: bool = False) -> bool:
         entry = (bytes(data), time.time())
-        if create:
-            return self._documents.setdefault(path, entry) is entry
         with self._lock:
+            if create:
+                return self._documents.setdefault(path, entry) is entry
             self._documents[path] = entry
-        return True
+            return True
 
     def stat(self, path: str) -> Entry | None:
         found = self._documents.get(path)

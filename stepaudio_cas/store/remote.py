@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import inspect
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
 
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.errors import Damaged
@@ -110,7 +112,7 @@ class FsspecBackend:
         fs, full = self._at(prefix)
         _, root = self._connect()
         try:
-            found = fs.find(full, detail=True)
+            found = _files(fs, full)
         except FileNotFoundError:
             return
         for name, info in found.items():
@@ -123,6 +125,19 @@ def _takes_mode(fs: Any) -> bool:
     """Tell whether `pipe_file` knows `mode` by name; elsewhere it would vanish in `**kwargs`."""
     function = getattr(fs, "_pipe_file", None) or fs.pipe_file
     return "mode" in inspect.signature(function).parameters
+
+
+def _files(fs: Any, folder: str) -> dict[str, Any]:
+    """Find all files below `folder`; fsspec's own walk takes a folder it cannot list for empty."""
+    find = getattr(type(fs), "_find", None) or type(fs).find
+    if find not in {fsspec.AbstractFileSystem.find, AsyncFileSystem._find}:  # noqa: SLF001
+        return fs.find(folder, detail=True)  # type: ignore[no-any-return]
+    found: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for info in fs.ls(folder, detail=True):
+            below = info["type"] == "directory" and info["name"].rstrip("/") != folder
+            found |= _files(fs, info["name"].rstrip("/")) if below else {info["name"]: info}
+    return found
 
 
 def _mtime(info: dict[str, Any]) -> float:

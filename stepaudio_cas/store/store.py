@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from stepaudio_cas.store.backend import Backend
 
 _ATTEMPTS: Final = 3
+_PAUSES: Final = (0.01, 0.05, 0.2)
 _NOT_OURS_TO_JUDGE: Final = frozenset({"format", "signature"})
 """Entries of a newer version or of somebody with another signing key are left as they are."""
 
@@ -117,7 +119,12 @@ class Store:
 
     def _standing(self, key: str, path: str) -> Found | None:
         """Return the entry that was there first; clear the way if it is damaged."""
-        sealed = self.backend.get(path, limit=MAX_BYTES)
+        sealed = self.backend.get(path)
+        for pause in _PAUSES:
+            if sealed != b"":
+                break
+            time.sleep(pause)  # on a disk without links a name is taken before it has its content
+            sealed = self.backend.get(path)
         if sealed is None:
             return None
         try:

@@ -1,0 +1,1 @@
+"""One small module per host family, found by entry points."""

@@ -1,0 +1,1 @@
+"""How we get into a process that nobody edits: boot, finder, plugin API, patching."""

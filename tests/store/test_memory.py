@@ -1,0 +1,28 @@
+from stepaudio_cas.store.memory import MemoryBackend
+from tests.support.processes import in_child
+
+
+def test_backends_of_one_name_are_one_store_and_of_another_name_another():
+    MemoryBackend("test-one").put("v1/objects/a", b"content")
+    assert MemoryBackend("test-one").get("v1/objects/a") == b"content"
+    assert MemoryBackend("test-two").get("v1/objects/a") is None
+
+
+def test_a_child_forked_while_the_lock_is_held_still_writes():
+    backend = MemoryBackend("test-fork")
+    with MemoryBackend._lock:
+
+        def child():
+            return backend.put("v1/objects/a", b"of the child"), backend.delete("v1/objects/a")
+
+        assert in_child(child) == [True, True]
+
+
+def test_touch_moves_the_time_of_last_use():
+    backend = MemoryBackend("test-touch")
+    backend.put("v1/objects/a", b"")
+    backend._documents["v1/objects/a"] = (b"", 1.0)
+    backend.get("v1/objects/a")
+    assert backend.stat("v1/objects/a").mtime == 1.0
+    backend.get("v1/objects/a", touch=True)
+    assert backend.stat("v1/objects/a").mtime > 1.0

@@ -1,0 +1,165 @@
+"""A run as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from stepaudio_cas.units import show_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_CONSEQUENCES: Final = {
+    "torchaudio": "the host's resampling is scipy's here, not torchaudio's",
+    "scipy": "needed for resampling where torchaudio cannot be loaded",
+    "librosa": "the host's own path cannot be re-created, and is not measured",
+    "joblib": "joblib.Memory is not measured",
+    "diskcache": "diskcache is not measured",
+    "torch": "the clip is a NumPy array here, not a tensor",
+}
+
+
+def render(document: dict[str, Any], *, level: int = 1) -> str:
+    """Write a document of `suite.run`, with headings from `level` on."""
+    figures, heading = document["figures"], "#" * (level + 1)
+    parts = [
+        f"{'#' * level} Benchmark of stepaudio-cas, {document['scale']} run",
+        _machine(document),
+        _missing(document["missing"]),
+        f"{heading} Bars",
+        _bars(document["bars"]),
+        f"{heading} Memory hit",
+        _pairs(figures["memory_hit"]),
+        f"{heading} Disk hit, memory tier off",
+        _pairs(figures["disk_hit"]),
+        f"{heading} Where the time of a hit goes",
+        _table(("part", "median"), ((n, show_seconds(s)) for n, s in figures["stages"].items())),
+        f"{heading} Miss overhead",
+        _misses(figures["miss"]),
+        f"{heading} One new key, wanted by everybody at once",
+        _stampede(figures["stampede"]),
+        f"{heading} Repeated requests",
+        _repeats(figures["repeats"]),
+        f"{heading} Throughput",
+        _throughput(figures["throughput"]),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _machine(document: dict[str, Any]) -> str:
+    machine = document["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    return (
+        f"{machine['when']}, {document['seconds']:.0f} s. {machine['processor']},"
+        f" {machine['cores']} cores, {machine['system']}, stores on {machine['file_system']};"
+        f" load at the end {machine['load'][0]}. stepaudio-cas {machine['stepaudio_cas']},"
+        f" Python {machine['python']}, {versions}."
+    )
+
+
+def _missing(missing: dict[str, str]) -> str:
+    return "\n".join(
+        f"- **{name} is missing**: {_CONSEQUENCES.get(name, 'not measured')} ({why})"
+        for name, why in missing.items()
+    )
+
+
+def _bars(bars: list[dict[str, Any]]) -> str:
+    def row(bar: dict[str, Any]) -> tuple[str, ...]:
+        if bar["value"] is None:
+            return bar["name"], "not measured", _number(bar["limit"]), "**no**"
+        value = _number(bar["value"])
+        if bar["quartiles"]:
+            value += " ({}–{})".format(*map(_number, bar["quartiles"]))
+        return bar["name"], value, _number(bar["limit"]), "yes" if bar["ok"] else "**no**"
+
+    return _table(("bar", "value (quartiles)", "at most", "reached"), map(row, bars))
+
+
+def _pairs(table: dict[str, Any]) -> str:
+    def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
+        ratio = found["ratio"]
+        quartiles = f"{_number(ratio['low'])}–{_number(ratio['high'])}"
+        return (
+            name,
+            show_seconds(found["reference_seconds"]["median"]),
+            show_seconds(found["seconds"]["median"]),
+            f"{_number(ratio['median'])} ({quartiles})",
+            f"{1 / ratio['median']:.3g} ×",
+            str(found["blocks"]),
+        )
+
+    header = ("compared with", "it takes", "our hit", "ours / it (quartiles)", "it / ours", "pairs")
+    return _table(header, (row(name, found) for name, found in table.items()))
+
+
+def _misses(table: dict[str, Any]) -> str:
+    def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
+        over = found["overhead_seconds"]
+        return (
+            name,
+            f"{show_seconds(over['median'])}"
+            f" ({show_seconds(over['low'])}–{show_seconds(over['high'])})",
+            show_seconds(found["p95_seconds"]),
+            f"{found['share_of_1_s']:.3%}",
+            f"{found['share_of_100_ms']:.2%}",
+        )
+
+    header = ("", "added to an encode (quartiles)", "95 % below", "of 1 s", "of 100 ms")
+    return _table(header, (row(name, found) for name, found in table.items()))
+
+
+def _stampede(found: dict[str, Any]) -> str:
+    return (
+        f"{found['threads']} threads in each of {found['processes']} processes,"
+        f" {found['rounds']} new keys in turn. Encodes of each key:"
+        f" {_several(found['encodes'])}. Different results handed out for each:"
+        f" {_several(found['different_results'])}. Errors counted: {found['errors']}."
+    )
+
+
+def _repeats(rows: list[dict[str, Any]]) -> str:
+    def row(found: dict[str, Any]) -> tuple[str, ...]:
+        ideal, share = found["ideal"], found["share_of_ideal"]
+        return (
+            f"{found['repeated']:.0%}",
+            show_seconds(found["request_seconds"]),
+            f"{found['speedup']:.3g} ×",
+            "–" if ideal is None else f"{ideal:.3g} ×",
+            "–" if share is None else f"{share:.1%}",
+            f"{found['published']:.3g} ×",
+        )
+
+    encode = show_seconds(rows[0]["encode_seconds"])
+    header = ("repeated", "a request", "throughput", "ideal", "of the ideal", "published recipe")
+    return f"One encode takes {encode}.\n\n" + _table(header, map(row, rows))
+
+
+def _throughput(rows: list[dict[str, Any]]) -> str:
+    def row(found: dict[str, Any]) -> tuple[str, ...]:
+        others = found["memory_not_hits"] + found["disk_not_hits"]
+        names = ("processes", "threads")
+        rates = ("blake3_per_second", "memory_per_second", "disk_per_second")
+        return (
+            *(str(found[name]) for name in names),
+            *(f"{found[name]:,.0f}" for name in rates),
+            str(others),
+        )
+
+    header = ("processes", "threads each", "BLAKE3 / s", "memory hits / s", "disk hits / s")
+    return _table((*header, "calls that were no hit"), map(row, rows))
+
+
+def _several(numbers: Sequence[int]) -> str:
+    if len(set(numbers)) == 1:
+        return f"{numbers[0]} every time"
+    return ", ".join(map(str, numbers))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,37 @@
+"""How much is measured: the same things in every size, only fewer times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One size of run."""
+
+    name: str
+    calls: int
+    """Calls in one block."""
+    blocks: int
+    """Pairs of blocks, where the reference is about as fast as a hit."""
+    slow_blocks: int
+    """Pairs of blocks, where it takes milliseconds."""
+    patience: float
+    """Seconds after which no further block is begun."""
+    seconds: float
+    """Length of one throughput cell."""
+    threads: tuple[int, ...]
+    processes: tuple[int, ...]
+    rounds: int
+    """New keys in the stampede."""
+    requests: int
+    """Requests in one series with repeats."""
+    series: int
+
+
+FULL: Final = Scale("full", 20, 100, 20, 15.0, 1.0, (1, 8, 64), (1, 4), 20, 40, 5)
+QUICK: Final = Scale("quick", 20, 30, 4, 2.0, 0.2, (1, 8, 64), (1, 4), 3, 10, 2)
+TINY: Final = Scale("tiny", 2, 2, 1, 0.5, 0.01, (1, 2), (1, 2), 1, 5, 1)
+
+SCALES: Final = {scale.name: scale for scale in (FULL, QUICK, TINY)}
