@@ -3,7 +3,7 @@
 import os
 
 
-def start():
+def start() -> None:
     """Start the package if the operator has asked for it; else nothing of it is imported."""
     asked = os.environ.get("STEPAUDIO_CAS", os.environ.get("STEPAUDIO_CAS_CONFIG", ""))
     if asked.strip().lower() not in ("", "0", "off", "false", "no"):

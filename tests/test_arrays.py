@@ -135,7 +135,8 @@ def test_fortran_order_does_not_matter():
 def test_a_lazy_conjugate_or_negative_is_what_it_says():
     numbers = torch.tensor([1 + 2j, 3 - 4j])
     conjugate, negative = numbers.conj(), numbers.conj().imag
-    assert conjugate.is_conj() and negative.is_neg()
+    assert conjugate.is_conj()
+    assert negative.is_neg()
     assert digestible(conjugate) == digestible(torch.tensor([1 - 2j, 3 + 4j]))
     assert digestible(negative) == digestible(torch.tensor([-2.0, 4.0]))
     assert digestible(negative[:1]) == digestible(torch.tensor([-2.0]))
@@ -237,7 +238,7 @@ def test_whatever_its_strides_an_array_comes_back(value):
         (lambda: np.matrix([[1]]), "unsupported-array"),
         (lambda: np.ma.array([1], mask=[True]), "unsupported-array"),
         (lambda: torch.eye(2).to_sparse(), "unsupported-tensor"),
-        (lambda: torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8), "unsupported-tensor"),
+        (lambda: torch.quantize_per_tensor(torch.ones(2), 1, 0, torch.qint8), "unsupported-tensor"),
         (lambda: torch.empty(2, device="meta"), "unsupported-tensor"),
         (lambda: torch.empty(0, device="meta"), "unsupported-tensor"),
         (lambda: torch.nested.nested_tensor([torch.ones(1), torch.ones(2)]), "unsupported-tensor"),
@@ -281,15 +282,18 @@ def test_parts_that_do_not_fit_are_damaged(raw):
 def test_a_fresh_copy_of_a_tensor_shares_nothing(dtype):
     value = tensor(dtype, (4, 6)).t()
     copy = fresh_copy(value)
-    assert torch.equal(copy, value) and copy.dtype == value.dtype
+    assert torch.equal(copy, value)
+    assert copy.dtype == value.dtype
     assert copy.untyped_storage().data_ptr() != value.untyped_storage().data_ptr()
 
 
 def test_a_fresh_copy_of_an_array_shares_nothing():
     value = ndarray("int16", (4, 6)).T
     copy = fresh_copy(value)
-    assert np.array_equal(copy, value) and copy.dtype == value.dtype
-    assert not np.shares_memory(copy, value) and copy.flags.writeable
+    assert np.array_equal(copy, value)
+    assert copy.dtype == value.dtype
+    assert not np.shares_memory(copy, value)
+    assert copy.flags.writeable
 
 
 def test_a_fresh_copy_carries_no_gradient():

@@ -40,10 +40,11 @@ class Finder:
             spec = _find_elsewhere(self, name, path, target)
             if spec is not None:
                 self._watch(spec)
-            return spec
         except Exception as error:  # an import of the host never fails because of us
             _report(f"looking at the import of {name} failed: {error}")
             return None
+        else:
+            return spec
         finally:
             self._busy.flag = False
 

@@ -58,7 +58,7 @@ class HostMethod(Cached[Any]):
     def recipe(self, *args: Any, **kwargs: Any) -> Recipe:
         """Describe a call on an instance."""
         arguments = self._bind(args, kwargs)
-        instance = next(iter(arguments.values()))
+        instance = arguments[self._names[0]]
         inputs: dict[str, Input] = {}
         params: dict[str, Any] = {}
         for name, role in self._roles:

@@ -75,10 +75,11 @@ class Method(NamedTuple):
 
     `arguments` names every parameter (but `self`) in order, with its role: a host whose method
     has others is another version, and is left alone with a line that says so. `model` looks at
-    the instance, and returns None while nothing is loaded (the call is then not cached). `deterministic` is False if two runs differ. `restore` gets the instance, the
-    arguments by name and a kept value, and puts it where the host would have had it. `keep`
-    looks at a result and says whether it is worth keeping (an empty text after an error is not).
-    `version` is raised when a plugin changes the meaning of its keys.
+    the instance; while nothing is loaded it returns None, and the call is not cached.
+    `deterministic` is False if two runs differ. `restore` gets the instance, the arguments by
+    name and a kept value, and puts it where the host would have had it. `keep` looks at a result
+    and says whether it is worth keeping (an empty text after an error is not). `version` is
+    raised when a plugin changes the meaning of its keys.
     """
 
     name: str

@@ -56,8 +56,9 @@ def make_recipe(
     """Describe a computation.
 
     `schema` names what is computed and the version of its meaning ("my.embedding/1"). `inputs`
-    are arrays, tensors, bytes, paths (for the content of the file), or ready `Input`s. `params` are all other values that matter, the
-    sample rate among them. Raises `Bypass` if a part has no exact description.
+    are arrays, tensors, bytes, paths (for the content of the file), or ready `Input`s. `params`
+    are all other values that matter, the sample rate among them. Raises `Bypass` if a part has no
+    exact description.
     """
     digested = {name: as_input(value) for name, value in (inputs or {}).items()}
     return recipe_of(schema, digested, dict(params or {}), fingerprint)

@@ -7,7 +7,7 @@ import inspect
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from stepaudio_cas import arrays
 from stepaudio_cas.artifact.fresh import Ready
@@ -119,7 +119,8 @@ class Cached(Generic[T]):
         if cache.quick:
             value = cache.recall(recipe, self._name, restore, started)
             if value is not LEFT_ALONE:
-                return cast("T", value)
+                result: T = value
+                return result
         return cache.get_or_compute(
             recipe,
             lambda: function(*args, **kwargs),

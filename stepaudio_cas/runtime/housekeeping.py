@@ -44,6 +44,7 @@ class Housekeeping:
     def _after_fork(self) -> None:
         self._starting = threading.Lock()
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self.started = False
 
     def start(self) -> None:
@@ -59,6 +60,7 @@ class Housekeeping:
                 thread.start()
             except RuntimeError:  # the interpreter is going down
                 return
+            self._thread = thread
             _at_exit(self)
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
@@ -77,6 +79,8 @@ class Housekeeping:
             self._recorder.log.error(f"{left} writes to stores were given up at exit")
         self._stop.set()
         self._save()
+        if self._thread is not None:
+            self._thread.join(1.0)  # it may be in the middle of a probe, whose traces it removes
 
     def _save(self) -> None:
         """Save the counters to the first store that may be written."""

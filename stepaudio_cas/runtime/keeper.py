@@ -79,6 +79,7 @@ class Keeper:
 
     def _pass(self) -> Iterator[None]:
         fold(self._backend, clock=self._clock)
+        self._measure(layout.PROBES)
         if self._max_size is None and self._ttl is None:
             return
         total = 0
@@ -98,7 +99,7 @@ class Keeper:
         """Add up a folder, and remove what killed writers left in it."""
         total, limit = 0, self._clock() - GRACE
         for entry in self._backend.everything(folder):
-            if not is_temporary(entry.path):
+            if not (is_temporary(entry.path) or folder == layout.PROBES):
                 total += entry.size
             elif entry.mtime < limit:
                 self._backend.delete(entry.path)

@@ -55,7 +55,7 @@ def probe(backend: Backend, *, clock: Callable[[], float] = time.time) -> Capabi
 def _probe(
     backend: Backend, base: str, created: list[str], clock: Callable[[], float]
 ) -> Capabilities:
-    path, content = f"{base}/a", b"probe"
+    path, content = f"{base}-a", b"probe"
     created.append(path)
     started, before = time.perf_counter(), clock()
     backend.put(path, content)
@@ -67,7 +67,7 @@ def _probe(
     return Capabilities(
         writable=True,
         create=_probe_create(backend, base, created),
-        lists=any(found.path == path for found in backend.list(base)),
+        lists=any(found.path == path for found in backend.list(layout.PROBES)),
         locks=_probe_lock(backend, base.rsplit("/", 1)[-1]),
         clock_skew=_skew(entry, before, after),
         seconds=seconds,
@@ -75,14 +75,14 @@ def _probe(
 
 
 def _probe_create(backend: Backend, base: str, created: list[str]) -> str:
-    path = f"{base}/b"
+    path = f"{base}-b"
     created.append(path)
     backend.put(path, b"first", create=True)
     refused = not backend.put(path, b"second", create=True)
     if not refused or backend.get(path) != b"first":
         return "overwrites"
     for number in range(_ROUNDS):
-        path = f"{base}/race{number}"
+        path = f"{base}-race{number}"
         created.append(path)
         if _race(backend, path) != 1:
             return "checked"

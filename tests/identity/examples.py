@@ -43,9 +43,8 @@ def encoding(value):
         data = value.encode() if kind is str else value
         return f"{'s' if kind is str else 'b'}{len(data)}:".encode() + data
     if kind is dict:
-        parts = [
-            b"".join(pair) for pair in sorted((encoding(k), encoding(value[k])) for k in value)
-        ]
+        pairs = sorted((encoding(name), encoding(item)) for name, item in value.items())
+        parts = [name + item for name, item in pairs]
     else:
         parts = list(map(encoding, value))
     if kind in {set, frozenset}:

@@ -15,7 +15,7 @@ from tests.identity.examples import encoding, reading, searching, strictly, valu
 class Colour(enum.Enum):
     RED = 1
     BLUE = 2
-    CRIMSON = 1  # another name of RED
+    CRIMSON = RED
 
 
 class Paint(enum.Enum):

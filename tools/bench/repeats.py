@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
-from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import stepaudio_cas as cas
+from tools.bench.sampling import Pairs
 from tools.bench.subject import SAMPLE_RATE, busy, bytes_of, cached_by, encode, make_clip, mark
 
 if TYPE_CHECKING:
@@ -18,74 +15,91 @@ if TYPE_CHECKING:
 
     from tools.bench.scale import Scale
 
-ENCODE_SECONDS: Final = 0.07
-"""Processor time of one encode: the published Redis recipe starts from 14.2 requests a second."""
+HOST: Final = 1.0
+"""Seconds of one encode: a little less than the first host's, tuned."""
 
-SHARES: Final = (0.0, 0.5, 0.8, 1.0)
+RECIPE: Final = 0.07
+"""The published Redis recipe starts from 14.2 requests a second."""
+
+REPEATS: Final = {0.0: 0, 0.5: 1, 0.8: 4}
+"""How many repeated requests come with each new one."""
+
 PUBLISHED: Final = {0.0: 1.0, 0.5: 2.0, 0.8: 5.0, 1.0: 70.0}
 """How many times as fast that recipe got, as published."""
 
+_ONLY_REPEATS: Final = 100
+_WARM_UP: Final = 2
+
 
 def measure_repeats(folder: Path, scale: Scale) -> list[dict[str, Any]]:
-    """Time series of requests, each beside bare encodes at the same moment."""
-    clips = [make_clip() for _ in range(scale.requests)]
-    data, numbers = bytes_of(make_clip()), count(1)
+    """Time rounds of requests, each beside one bare encode at the same moment."""
+    rows = []
+    for seconds, rounds in ((HOST, scale.long_rounds), (RECIPE, scale.short_rounds)):
+        with cas.open(folder / f"repeats-{seconds}", log="off") as cache:
+            stream = Stream(lambda function, cache=cache: cached_by(cache, function), seconds)
+            for share, repeats in REPEATS.items():
+                pairs = stream.compare(rounds, 1, repeats)
+                rows.append(_row(seconds, share, pairs, 1 + repeats))
+            rows.append(_row(seconds, 1.0, stream.compare(rounds, 0, _ONLY_REPEATS), _ONLY_REPEATS))
+            if cache.stats()["errors"]:
+                raise RuntimeError(f"errors were counted: {cache.stats()['counters']}")
+    return rows
 
-    def slow(audio: Any, sample_rate: int) -> Any:
-        busy(data, ENCODE_SECONDS)
+
+class Stream:
+    """Requests for clips, some of them new. An encode takes a fixed amount of processor time."""
+
+    def __init__(self, cached: Callable[[Any], Callable[..., Any]], seconds: float) -> None:
+        self._clips = [make_clip(number) for number in range(max(REPEATS.values()) + 1)]
+        self._data, self._seconds = bytes_of(make_clip()), 0.0
+        self._function = cached(self._encode)
+        self._number = len(self._clips)
+        for clip in self._clips:
+            self._function(clip, SAMPLE_RATE)
+        self._round(_WARM_UP, 0)
+        self._seconds = seconds
+
+    def compare(self, rounds: int, new: int, repeats: int) -> Pairs:
+        """Time rounds of new and repeated requests, and a bare encode beside each."""
+        pairs = Pairs([], [])
+        for turn in range(rounds):
+            order = [(self._round, (new, repeats)), (self._bare, ())]
+            for function, arguments in order if turn % 2 else reversed(order):
+                times = pairs.subject if arguments else pairs.reference
+                started = time.perf_counter()
+                function(*arguments)
+                times.append(time.perf_counter() - started)
+        return pairs
+
+    def _round(self, new: int, repeats: int) -> None:
+        for _ in range(new):
+            self._number += 1
+            clip = self._clips[self._number % len(self._clips)]
+            mark(clip, self._number)
+            self._function(clip, SAMPLE_RATE)
+        for offset in range(repeats):
+            self._function(self._clips[offset % len(self._clips)], SAMPLE_RATE)
+
+    def _bare(self) -> None:
+        self._encode(self._clips[0], SAMPLE_RATE)
+
+    def _encode(self, audio: Any, sample_rate: int) -> Any:
+        busy(self._data, self._seconds)
         return encode(audio, sample_rate)
 
-    rows: dict[float, list[tuple[float, float]]] = {share: [] for share in SHARES}
-    with cas.open(folder / "repeats", log="off") as cache:
-        function = cached_by(cache, slow)
-        for _ in range(scale.series):
-            for share in SHARES:
-                for clip in clips:
-                    mark(clip, next(numbers))
-                if share == 1.0:
-                    function(clips[0], SAMPLE_RATE)
-                bare = _time([partial(slow, clip, SAMPLE_RATE) for clip in clips[:3]])
-                order = requests(share, scale.requests)
-                ours = _time([partial(function, clips[at], SAMPLE_RATE) for at in order])
-                bare += _time([partial(slow, clip, SAMPLE_RATE) for clip in clips[:3]])
-                rows[share].append((bare / 6, ours / len(order)))
-        errors = cache.stats()["errors"]
-    if errors:
-        raise RuntimeError(f"{errors} errors")
-    return [_row(share, found) for share, found in rows.items()]
 
-
-def requests(share: float, number: int) -> list[int]:
-    """Say which clip each request is for: `share` of them for one that was asked for before."""
-    order: list[int] = []
-    new = 0
-    for index in range(number):
-        wanted = max(1, math.ceil((index + 1) * (1 - share) - 1e-9))
-        if wanted > new:
-            order.append(new)
-            new += 1
-        else:
-            order.append(index % new)
-    return order
-
-
-def _time(calls: list[Callable[[], Any]]) -> float:
-    started = time.perf_counter()
-    for call in calls:
-        call()
-    return time.perf_counter() - started
-
-
-def _row(share: float, found: list[tuple[float, float]]) -> dict[str, Any]:
-    speedup = statistics.median(bare / ours for bare, ours in found)
-    ideal = 1 / (1 - share) if share < 1 else None
+def _row(seconds: float, share: float, pairs: Pairs, requests: int) -> dict[str, Any]:
+    """Say how a round of requests compares with the one encode that it cannot do without."""
+    ratio = pairs.ratio
+    ideal = requests if share < 1 else None
     return {
+        "encode_seconds": seconds,
         "repeated": share,
-        "encode_seconds": statistics.median(bare for bare, _ in found),
-        "request_seconds": statistics.median(ours for _, ours in found),
-        "speedup": speedup,
+        "speedup": requests / ratio.median,
         "ideal": ideal,
-        "share_of_ideal": speedup / ideal if ideal else None,
-        "published": PUBLISHED[share],
-        "series": len(found),
+        "share_of_ideal": 1 / ratio.median if ideal else None,
+        "round_over_encode": ratio._asdict(),
+        "requests": requests,
+        "published": PUBLISHED[share] if seconds == RECIPE else None,
+        "rounds": len(pairs.subject),
     }

@@ -120,19 +120,19 @@ def _stampede(found: dict[str, Any]) -> str:
 
 def _repeats(rows: list[dict[str, Any]]) -> str:
     def row(found: dict[str, Any]) -> tuple[str, ...]:
-        ideal, share = found["ideal"], found["share_of_ideal"]
+        ideal, share, published = found["ideal"], found["share_of_ideal"], found["published"]
         return (
+            show_seconds(found["encode_seconds"]),
             f"{found['repeated']:.0%}",
-            show_seconds(found["request_seconds"]),
             f"{found['speedup']:.3g} ×",
             "–" if ideal is None else f"{ideal:.3g} ×",
             "–" if share is None else f"{share:.1%}",
-            f"{found['published']:.3g} ×",
+            "–" if published is None else f"{published:.3g} ×",
+            str(found["rounds"]),
         )
 
-    encode = show_seconds(rows[0]["encode_seconds"])
-    header = ("repeated", "a request", "throughput", "ideal", "of the ideal", "published recipe")
-    return f"One encode takes {encode}.\n\n" + _table(header, map(row, rows))
+    header = ("an encode", "repeated", "throughput", "ideal", "of the ideal", "published recipe")
+    return _table((*header, "rounds"), map(row, rows))
 
 
 def _throughput(rows: list[dict[str, Any]]) -> str:

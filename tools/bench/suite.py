@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from tools.bench.stampede import measure_stampede
 from tools.bench.throughput import measure_throughput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tools.bench.sampling import Pairs
     from tools.bench.scale import Scale
@@ -31,33 +32,41 @@ FORMAT: Final = 1
 def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure in a temporary folder below `parent`; return the document that `--json` writes."""
     forget_settings()
-    started = time.monotonic()
+    started, sections = time.monotonic(), {}
+
+    @contextmanager
+    def section(name: str) -> Iterator[None]:
+        say(name)
+        begun = time.monotonic()
+        yield
+        sections[name] = round(time.monotonic() - begun, 2)
+
     libraries = Libraries()
     libraries.begin_compiling()
     with tempfile.TemporaryDirectory(prefix="stepaudio-cas-bench-", dir=parent) as name:
         folder = Path(name).resolve()
-        if libraries.await_compiling(usual=True):
-            say("librosa is ready")
-        hits = Hits(folder, scale, libraries)
-        say("hits on disk")
-        disk = hits.disk()
-        say("hits in memory")
-        memory = hits.memory()
-        say("misses")
-        miss = measure_misses(folder, scale, libraries)
-        say("repeated requests")
-        repeats = measure_repeats(folder, scale)
-        say("stages of a hit")
-        stages = measure_stages(folder, scale)
+        with section("libraries"):
+            libraries.await_compiling(usual=True)
+            hits = Hits(folder, scale, libraries)
+        with section("hits on disk"):
+            disk = hits.disk()
+        with section("hits in memory"):
+            memory = hits.memory()
+        with section("misses"):
+            miss = measure_misses(folder, scale, libraries)
+        with section("repeated requests"):
+            repeats = measure_repeats(folder, scale)
+        with section("stages of a hit"):
+            stages = measure_stages(folder, scale)
         with Fleet(max(scale.processes)) as fleet:
-            say("stampede")
-            stampede = measure_stampede(folder, scale, fleet)
-            say("throughput")
-            throughput = measure_throughput(folder, scale, fleet)
-        say("the host's own path")
-        libraries.await_compiling()
-        for ours, more in zip((memory, disk), hits.host(), strict=True):
-            ours |= more
+            with section("stampede"):
+                stampede = measure_stampede(folder, scale, fleet)
+            with section("throughput"):
+                throughput = measure_throughput(folder, scale, fleet)
+        with section("the host's own path"):
+            libraries.await_compiling()
+            for ours, more in zip((memory, disk), hits.host(), strict=True):
+                ours |= more
         machine = describe_machine(folder, libraries)
     figures = {
         "memory_hit": _figures(memory),
@@ -72,6 +81,7 @@ def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[s
         "format": FORMAT,
         "scale": scale.name,
         "seconds": round(time.monotonic() - started, 1),
+        "sections": sections,
         "machine": machine,
         "missing": libraries.missing,
         "bars": [bar.figures() for bar in make_bars(figures)],
