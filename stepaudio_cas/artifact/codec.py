@@ -154,6 +154,8 @@ def _pack(value: Any) -> bytes:
 def _extension(value: Any) -> msgpack.ExtType:
     if type(value) is tuple:
         return msgpack.ExtType(EXT_TUPLE, _pack(list(value)))
+    if type(value) is int:
+        raise Bypass("unsupported-result", "an integer of more than 64 bits")
     raw = arrays.view(value)
     parts = [raw.kind, raw.dtype, list(raw.shape), bytes(raw.data)]
     return msgpack.ExtType(EXT_ARRAY, msgpack.packb(parts, **_PLAIN_PACKER))

@@ -80,10 +80,17 @@ class Batch:
                 self._cache.flights.finish(key, flight, flight.ready)
         for key in elsewhere:
             self._take_turn(key)
+        undelivered = []
         for key, flight in following.items():
+            if flight.mine:
+                continue  # our own computation asks for it: it computes
             ready = flight.wait(PATIENCE)
-            if ready is not None:
+            if ready is None:
+                undelivered.append(key)
+            else:
                 self._serve({key: Hit(ready, "shared")}, [key])
+        if undelivered:
+            self._encode(undelivered)
 
     def _find(self, keys: Sequence[str], tiers: Sequence[Tier] | None = None) -> dict[str, Hit]:
         memory = self._cache.chain.memory

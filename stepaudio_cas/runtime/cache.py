@@ -74,7 +74,7 @@ class Cache:
         deterministic: bool = True,
         label: str = "",
         restore: Callable[[Any], Any] | None = None,
-        keep: Callable[[T], bool] | None = None,
+        keep: Callable[[Any], bool] | None = None,
         snapshot: Callable[[], Callable[[], Any]] | None = None,
         started: float | None = None,
     ) -> T:
@@ -241,7 +241,9 @@ class Cache:
         order. It is called again only for what another process or thread was working on and then
         did not deliver.
         """
-        if not self.enabled or not recipes:
+        if not recipes:
+            return []
+        if not self.enabled:
             return list(compute(list(range(len(recipes)))))
         batch = Batch(
             self, recipes, compute, plugin=plugin, deterministic=deterministic, restore=restore

@@ -119,8 +119,7 @@ class Cached(Generic[T]):
         if cache.quick:
             value = cache.recall(recipe, self._name, restore, started)
             if value is not LEFT_ALONE:
-                result: T = value
-                return result
+                return value  # type: ignore[no-any-return]
         return cache.get_or_compute(
             recipe,
             lambda: function(*args, **kwargs),

@@ -51,10 +51,11 @@ UNDESCRIBABLE = [
     object(), Plain(), Plain, Integer(1), Text("a"), Items([1]), Pair(1, 2), Holder.ITEM,
     collections.OrderedDict(a=1), collections.defaultdict(list), collections.deque([1]),
     bytearray(b"a"), memoryview(b"a"), range(3), slice(1), decimal.Decimal(1),
-    dt.date(2026, 1, 1), pathlib.Path("/a"), len, lambda: 1, functools.partial(len), iter([]),
-    (item for item in ()), NotImplemented, ..., {}.keys(), np.dtype("float32"), torch.strided,
-    torch.Generator(), np.random.default_rng(0),
-    {math.nan: 1}, {"a": {-math.nan: 1}}, "\ud800", ["a\udcff"], {"\udc80": 1}, 10**5000, -(10**5000),
+    dt.date(2026, 1, 1), pathlib.Path("/a"), len, lambda: 1, functools.partial(len),
+    iter([]), (item for item in ()), NotImplemented, ..., {}.keys(), np.dtype("float32"),
+    torch.strided, torch.Generator(), np.random.default_rng(0),
+    {math.nan: 1}, {"a": {-math.nan: 1}}, "\ud800", ["a\udcff"], {"\udc80": 1}, 10**5000,
+    -(10**5000),
 ]  # fmt: skip
 
 ARRAYS = [

@@ -42,13 +42,13 @@ def measure_misses(folder: Path, scale: Scale, libraries: Libraries) -> dict[str
             for name, function in contestants.items():
                 block = time_block(
                     lambda function=function: function(clip, SAMPLE_RATE),
-                    scale.calls,
+                    scale.slow_calls,
                     before=lambda: mark(clip, next(numbers)),
                 )
                 times[name].append(block)
-            bare += time_block(lambda: encode(clip, SAMPLE_RATE), scale.calls)
+            bare += time_block(lambda: encode(clip, SAMPLE_RATE), scale.slow_calls)
         stats = cache.stats()
-    expected = (scale.slow_blocks + 1) * scale.calls
+    expected = (scale.slow_blocks + 1) * scale.slow_calls
     if stats["misses"] != expected or stats["counters"].get("stored") != expected:
         raise RuntimeError(f"these were not {expected} misses: {stats['counters']}")
     encode_seconds = statistics.median(bare)

@@ -10,7 +10,6 @@ from tools.bench.sampling import Pairs
 from tools.bench.subject import SAMPLE_RATE, busy, bytes_of, cached_by, encode, make_clip, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tools.bench.scale import Scale
@@ -36,11 +35,13 @@ def measure_repeats(folder: Path, scale: Scale) -> list[dict[str, Any]]:
     rows = []
     for seconds, rounds in ((HOST, scale.long_rounds), (RECIPE, scale.short_rounds)):
         with cas.open(folder / f"repeats-{seconds}", log="off") as cache:
-            stream = Stream(lambda function, cache=cache: cached_by(cache, function), seconds)
+            stream = Stream(cache, seconds)
             for share, repeats in REPEATS.items():
                 pairs = stream.compare(rounds, 1, repeats)
                 rows.append(_row(seconds, share, pairs, 1 + repeats))
-            rows.append(_row(seconds, 1.0, stream.compare(rounds, 0, _ONLY_REPEATS), _ONLY_REPEATS))
+            if seconds == RECIPE:
+                pairs = stream.compare(rounds, 0, _ONLY_REPEATS)
+                rows.append(_row(seconds, 1.0, pairs, _ONLY_REPEATS))
             if cache.stats()["errors"]:
                 raise RuntimeError(f"errors were counted: {cache.stats()['counters']}")
     return rows
@@ -49,10 +50,10 @@ def measure_repeats(folder: Path, scale: Scale) -> list[dict[str, Any]]:
 class Stream:
     """Requests for clips, some of them new. An encode takes a fixed amount of processor time."""
 
-    def __init__(self, cached: Callable[[Any], Callable[..., Any]], seconds: float) -> None:
+    def __init__(self, cache: cas.Cache, seconds: float) -> None:
         self._clips = [make_clip(number) for number in range(max(REPEATS.values()) + 1)]
         self._data, self._seconds = bytes_of(make_clip()), 0.0
-        self._function = cached(self._encode)
+        self._function = cached_by(cache, self._encode)
         self._number = len(self._clips)
         for clip in self._clips:
             self._function(clip, SAMPLE_RATE)

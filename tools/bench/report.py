@@ -70,7 +70,7 @@ def _bars(bars: list[dict[str, Any]]) -> str:
             return bar["name"], "not measured", _number(bar["limit"]), "**no**"
         value = _number(bar["value"])
         if bar["quartiles"]:
-            value += " ({}–{})".format(*map(_number, bar["quartiles"]))
+            value += " ({}-{})".format(*map(_number, bar["quartiles"]))
         return bar["name"], value, _number(bar["limit"]), "yes" if bar["ok"] else "**no**"
 
     return _table(("bar", "value (quartiles)", "at most", "reached"), map(row, bars))
@@ -79,13 +79,13 @@ def _bars(bars: list[dict[str, Any]]) -> str:
 def _pairs(table: dict[str, Any]) -> str:
     def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
         ratio = found["ratio"]
-        quartiles = f"{_number(ratio['low'])}–{_number(ratio['high'])}"
+        quartiles = f"{_number(ratio['low'])}-{_number(ratio['high'])}"
         return (
             name,
             show_seconds(found["reference_seconds"]["median"]),
             show_seconds(found["seconds"]["median"]),
             f"{_number(ratio['median'])} ({quartiles})",
-            f"{1 / ratio['median']:.3g} ×",
+            f"{_number(1 / ratio['median'])} x",
             str(found["blocks"]),
         )
 
@@ -98,8 +98,7 @@ def _misses(table: dict[str, Any]) -> str:
         over = found["overhead_seconds"]
         return (
             name,
-            f"{show_seconds(over['median'])}"
-            f" ({show_seconds(over['low'])}–{show_seconds(over['high'])})",
+            "{} ({}-{})".format(*(show_seconds(over[part]) for part in ("median", "low", "high"))),
             show_seconds(found["p95_seconds"]),
             f"{found['share_of_1_s']:.3%}",
             f"{found['share_of_100_ms']:.2%}",
@@ -124,10 +123,10 @@ def _repeats(rows: list[dict[str, Any]]) -> str:
         return (
             show_seconds(found["encode_seconds"]),
             f"{found['repeated']:.0%}",
-            f"{found['speedup']:.3g} ×",
-            "–" if ideal is None else f"{ideal:.3g} ×",
-            "–" if share is None else f"{share:.1%}",
-            "–" if published is None else f"{published:.3g} ×",
+            f"{_number(found['speedup'])} x",
+            "-" if ideal is None else f"{ideal} x",
+            "-" if share is None else f"{share:.1%}",
+            "-" if published is None else f"{published:.3g} x",
             str(found["rounds"]),
         )
 
@@ -157,7 +156,11 @@ def _several(numbers: Sequence[int]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    if type(value) is int:
+        return str(value)
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

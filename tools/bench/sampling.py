@@ -76,11 +76,12 @@ def compare(
     """Time `subject` and `reference` in alternating blocks."""
     for function in (subject, reference):
         time_block(function, _WARM_UP)
+    calls, blocks = (scale.slow_calls, scale.slow_blocks) if slow else (scale.calls, scale.blocks)
     pairs, until = Pairs([], []), time.monotonic() + scale.patience
-    for turn in range(scale.slow_blocks if slow else scale.blocks):
+    for turn in range(blocks):
         order = [(subject, pairs.subject), (reference, pairs.reference)]
         for function, medians in order if turn % 2 else reversed(order):
-            medians.append(statistics.median(time_block(function, scale.calls)))
+            medians.append(statistics.median(time_block(function, calls)))
         if time.monotonic() > until:
             break
     return pairs

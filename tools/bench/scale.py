@@ -15,8 +15,10 @@ class Scale:
     """Calls in one block."""
     blocks: int
     """Pairs of blocks, where the reference is about as fast as a hit."""
+    slow_calls: int
+    """Calls in one block, where the reference takes milliseconds."""
     slow_blocks: int
-    """Pairs of blocks, where it takes milliseconds."""
+    """Pairs of such blocks."""
     patience: float
     """Seconds after which no further block is begun."""
     seconds: float
@@ -31,8 +33,8 @@ class Scale:
     """The same where it takes 70 ms."""
 
 
-FULL: Final = Scale("full", 20, 100, 20, 15.0, 1.0, (1, 8, 64), (1, 4), 20, 8, 40)
-QUICK: Final = Scale("quick", 20, 30, 4, 1.0, 0.2, (1, 8, 64), (1, 4), 3, 1, 5)
-TINY: Final = Scale("tiny", 2, 2, 1, 0.5, 0.01, (1, 2), (1, 2), 1, 1, 1)
+FULL: Final = Scale("full", 20, 100, 20, 20, 30.0, 1.0, (1, 8, 64), (1, 4), 20, 8, 40)
+QUICK: Final = Scale("quick", 20, 30, 5, 4, 1.5, 0.2, (1, 8, 64), (1, 4), 3, 1, 5)
+TINY: Final = Scale("tiny", 2, 2, 2, 1, 0.5, 0.01, (1, 2), (1, 2), 1, 1, 1)
 
 SCALES: Final = {scale.name: scale for scale in (FULL, QUICK, TINY)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tools.bench.scale import Scale
+
+_CALLS: Final = 5
 
 
 def measure_stages(folder: Path, scale: Scale) -> dict[str, float]:
@@ -53,9 +55,10 @@ def measure_stages(folder: Path, scale: Scale) -> dict[str, float]:
         for part in parts.values():
             part()
         times: dict[str, list[float]] = {name: [] for name in parts}
-        for _ in range(scale.slow_blocks * scale.calls):
+        for _ in range(scale.blocks):
             for name, part in parts.items():
-                times[name] += time_block(part, 1, before=lambda: blake3(data).digest())
+                block = time_block(part, _CALLS, before=lambda: blake3(data).digest())
+                times[name].append(statistics.median(block))
     return {name: statistics.median(found) for name, found in times.items()}
 
 

@@ -48,7 +48,10 @@ def mark(clip: Any, number: int) -> None:
 
 
 def encode(
-    audio: Any, sample_rate: int, enable_trim: bool = True, energy_norm: bool = True
+    audio: Any,
+    sample_rate: int,  # noqa: ARG001 - the parameters are the host's
+    enable_trim: bool = True,  # noqa: ARG001
+    energy_norm: bool = True,  # noqa: ARG001
 ) -> tuple[list[int], list[int], list[int]]:
     """Stand for the host's encoder: the shape of its result, and next to none of its cost."""
     speech = _SPEECH.copy()
@@ -62,7 +65,7 @@ def bytes_of(clip: Any) -> memoryview:
 
 
 def busy(data: memoryview, seconds: float) -> None:
-    """Compute for so much processor time, with the interpreter lock released as an encoder has it."""
+    """Compute for so much processor time, mostly without the interpreter lock, as encoders do."""
     until = time.thread_time() + seconds
     while time.thread_time() < until:
         blake3(data).digest()

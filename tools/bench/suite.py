@@ -65,12 +65,11 @@ def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[s
                 throughput = measure_throughput(folder, scale, fleet)
         with section("the host's own path"):
             libraries.await_compiling()
-            for ours, more in zip((memory, disk), hits.host(), strict=True):
-                ours |= more
+            beside_memory, beside_disk = hits.host()
         machine = describe_machine(folder, libraries)
     figures = {
-        "memory_hit": _figures(memory),
-        "disk_hit": _figures(disk),
+        "memory_hit": _figures(memory | beside_memory),
+        "disk_hit": _figures(disk | beside_disk),
         "miss": miss,
         "stampede": stampede,
         "repeats": repeats,

@@ -1,4 +1,4 @@
-"""Hits a second, with more and more threads and processes, beside bare hashing done the same way."""
+"""Hits a second with many threads and processes, beside bare hashing done the same way."""
 
 from __future__ import annotations
 
