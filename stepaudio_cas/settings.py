@@ -53,6 +53,7 @@ class Settings:
     mode: Mode = Mode.RW
     max_size: int | None = None
     ttl: float | None = None
+    plugins: tuple[str, ...] | None = None
     fingerprint: Strictness = Strictness.MODEL
     verify: float = 0.0
     signing_key_file: str | None = None
@@ -72,7 +73,10 @@ class Settings:
             if name not in readers:
                 raise ValueError(f"no setting {name!r}; there are {', '.join(readers)}")
             if isinstance(value, str):
-                values[name] = readers[name](value)
+                try:
+                    values[name] = readers[name](value)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from None
         return replace(self, **values)
 
 
@@ -178,6 +182,10 @@ def _share(text: str) -> float:
     return share
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for item in text.split(",") if (name := item.strip()))
+
+
 def _positive_seconds(text: str) -> float:
     seconds = parse_seconds(text)
     if seconds <= 0:
@@ -191,6 +199,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     f"{PREFIX}_MODE": ("mode", _one_of(Mode)),
     f"{PREFIX}_MAX_SIZE": ("max_size", parse_bytes),
     f"{PREFIX}_TTL": ("ttl", _positive_seconds),
+    f"{PREFIX}_PLUGINS": ("plugins", _names),
     f"{PREFIX}_FINGERPRINT": ("fingerprint", _one_of(Strictness)),
     f"{PREFIX}_VERIFY": ("verify", _share),
     f"{PREFIX}_SIGNING_KEY_FILE": ("signing_key_file", str),

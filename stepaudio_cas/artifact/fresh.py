@@ -54,6 +54,8 @@ def _plan(value: Any) -> tuple[Callable[[], Any], int]:
         copiers, size = _plan_items(value.values())
         keys = list(value)
         return (lambda: {key: copy() for key, copy in zip(keys, copiers, strict=True)}), size
+    if kind is set:  # of an argument that is kept for a second computation
+        return value.copy, 200 + _ITEM_BYTES * len(value)
     if arrays.is_array(value):
         return (lambda: arrays.fresh_copy(value)), int(value.nbytes) + 200
     return (lambda: value), _scalar_size(value)

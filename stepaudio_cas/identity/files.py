@@ -31,6 +31,8 @@ _SCHEMA: Final = """
     ) WITHOUT ROWID
 """
 
+_TROUBLE: Final = (sqlite3.Error, UnicodeError)  # the text of an error may be damaged as well
+
 RACY_SECONDS: Final = 2.0
 """A file changed this recently could change again within one tick of its clock: not remembered."""
 
@@ -91,7 +93,8 @@ class FileDigests:
         with self._connection() as db:
             if db is not None:
                 db.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?)",
+                    "INSERT OR REPLACE INTO files (path, size, mtime_ns, inode, ctime_ns, digest)"
+                    " VALUES (?,?,?,?,?,?)",
                     (os.fsencode(path), *_identity(stat), found.digest),
                 )
 
@@ -104,7 +107,7 @@ class FileDigests:
             yield db
             if db is not None:
                 db.commit()
-        except sqlite3.Error as error:
+        except _TROUBLE as error:
             if _is_damage(error):
                 self._discard()
         finally:
@@ -117,13 +120,13 @@ class FileDigests:
         try:
             self._database.parent.mkdir(parents=True, exist_ok=True)
             return self._connect()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_TROUBLE) as error:
             if not _is_damage(error):
                 return None
         self._discard()
         try:
             return self._connect()
-        except sqlite3.Error:
+        except _TROUBLE:
             return None
 
     def _connect(self) -> sqlite3.Connection:
@@ -131,7 +134,7 @@ class FileDigests:
         try:
             db.execute(_SCHEMA)
             db.execute("SELECT digest, ctime_ns FROM files LIMIT 1")
-        except sqlite3.Error:
+        except _TROUBLE:
             db.close()
             raise
         return db
@@ -151,7 +154,7 @@ def _is_damage(error: BaseException) -> bool:
     """Tell a damaged or foreign database from one that is only locked or read-only."""
     if isinstance(error, sqlite3.OperationalError):
         return "no such column" in str(error) or "malformed" in str(error)
-    return isinstance(error, sqlite3.DatabaseError)
+    return isinstance(error, (sqlite3.DatabaseError, UnicodeError))
 
 
 def _read_digest(path: str) -> str:

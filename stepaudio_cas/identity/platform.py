@@ -19,7 +19,17 @@ def describe_platform() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "backends"):
         found["default_dtype"] = str(torch.get_default_dtype())
-        found["tf32_matmul"] = bool(torch.backends.cuda.matmul.allow_tf32)
-        found["tf32_cudnn"] = bool(torch.backends.cudnn.allow_tf32)
+        found |= _precision(torch.backends)
         found["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return found
+
+
+def _precision(backends: Any) -> dict[str, Any]:
+    """Say how float32 is computed; where it was set by the newer names the older ones raise."""
+    cuda, cudnn = backends.cuda, backends.cudnn
+    try:
+        parts = {"matmul": cuda.matmul, "conv": cudnn.conv, "rnn": cudnn.rnn}
+        parts["cpu_matmul"] = backends.mkldnn.matmul
+        return {f"fp32_{name}": str(part.fp32_precision) for name, part in parts.items()}
+    except AttributeError:  # torch before 2.9
+        return {"tf32_matmul": bool(cuda.matmul.allow_tf32), "tf32_cudnn": bool(cudnn.allow_tf32)}

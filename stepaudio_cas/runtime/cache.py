@@ -170,6 +170,7 @@ class Cache:
         except BaseException:
             with contextlib.suppress(Exception):
                 self.recorder.count(call.subject, {"raised": 1})
+                self._housekeeping.start()
             raise
         seconds = call.once.seconds
         try:
@@ -183,7 +184,6 @@ class Cache:
             self.internal(error, call.subject)
             return value, None
         self.missed(call, seconds, ours)
-        self._housekeeping.start()
         return (value if ours else call.give(ready.fresh())), ready
 
     def serve(self, call: Call, hit: Hit) -> Any:
@@ -210,6 +210,7 @@ class Cache:
         if not ours:
             counts["lost"] = 1
         self.recorder.count(call.subject, counts)
+        self._housekeeping.start()
         if self.recorder.log.info_on:
             other = "" if ours else "; another process was first, its result is used"
             self.recorder.log.info(
@@ -218,8 +219,10 @@ class Cache:
 
     def bypassed(self, bypass: Bypass, plugin: str = "") -> None:
         """Count and say that a call was not cacheable."""
-        self.recorder.count(Subject(plugin), {f"bypass.{bypass.reason}": 1})
-        self.recorder.log.info(f"bypass {plugin} {bypass}")
+        with contextlib.suppress(Exception):
+            self.recorder.count(Subject(plugin), {f"bypass.{bypass.reason}": 1})
+            self.recorder.log.info(f"bypass {plugin} {bypass}")
+            self._housekeeping.start()
 
     def internal(self, error: Exception, subject: Subject) -> None:
         """Count and say a failure of ours that has no better name."""
@@ -314,6 +317,7 @@ class Cache:
         call = Call(recipe, Once(lambda: value), label=label)
         try:
             ready, ours = self.chain.keep(call, value, seconds)
+            self._housekeeping.start()
         except Bypass:
             raise
         except Exception as error:

@@ -155,7 +155,8 @@ class _Sweep:
                 data = self._backend.get(entry.path, limit=MAX_BYTES)
                 if data is not None:
                     document = json.loads(data)
-                    yield entry, str(document["object"]), int(document["size"])
+                    if is_digest(document["object"]):
+                        yield entry, document["object"], int(document["size"])
 
     def _remove_orphans(self, shard: str) -> None:
         for entry in self._backend.list(f"{layout.OBJECTS}/{shard}"):

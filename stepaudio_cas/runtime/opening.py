@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,11 +119,13 @@ def _open_all(urls: Sequence[str], recorder: Recorder, *, strict: bool) -> list[
 def _named(backends: Sequence[Backend]) -> list[tuple[str, Backend]]:
     """Name each tier by its scheme, and by a number where two are alike."""
     named: list[tuple[str, Backend]] = []
+    seen: Counter[str] = Counter()
     for backend in backends:
         scheme = backend.url.partition("://")[0]
         name = {"file": "disk", "memory": "ram"}.get(scheme, scheme)
-        alike = sum(1 for other, _ in named if other.rstrip("0123456789") == name)
-        named.append((f"{name}{alike + 1}" if alike else name, backend))
+        seen[name] += 1
+        dash = "-" if name[-1:].isdigit() else ""
+        named.append((name if seen[name] == 1 else f"{name}{dash}{seen[name]}", backend))
     return named
 
 

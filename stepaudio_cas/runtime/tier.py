@@ -30,9 +30,10 @@ _BYTES_PER_SECOND: Final = 10e6
 
 
 class Tier:
-    """One store behind a deadline and two circuit breakers, one for reading, one for writing.
+    """One store behind a deadline and three circuit breakers: reading, writing and locking.
 
-    A full or read-only disk thus goes on serving what it has.
+    A full or read-only disk thus goes on serving what it has, and locks that work do not hide
+    that writing does not.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Tier:
         self.writable = writable
         self.reading = Breaker(clock=clock)
         self.writing = Breaker(clock=clock)
+        self.locking = Breaker(clock=clock)
         self._recorder = recorder
         self._deadline = deadline
         self._workers = Workers(f"stepaudio-cas {name}")
@@ -117,7 +119,7 @@ class Tier:
                 lock.release()  # nobody has waited for it
             return lock
 
-        lock = self._attempt(self.writing, self._in_worker(take), failed)
+        lock = self._attempt(self.locking, self._in_worker(take), failed)
         if lock is failed:
             return True, (None if first.acquire(blocking=False) else taken[0])
         return lock is not None, lock
@@ -178,7 +180,8 @@ class Tier:
 
     def _failed(self, breaker: Breaker, error: Exception) -> None:
         kind, remedy = _classify(error)
-        what = "writing to" if breaker is self.writing else "reading from"
+        verbs = {self.reading: "reading from", self.writing: "writing to"}
+        what = verbs.get(breaker, "locking in")
         self._recorder.error(
             f"{kind}.{self.name}", f"{self.name}: {what} {self.store.url} failed: {error}{remedy}"
         )

@@ -8,11 +8,13 @@ counts nothing twice, at whatever moment the folding process dies.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from stepaudio_cas.errors import Damaged
 from stepaudio_cas.store import layout
 
 if TYPE_CHECKING:
@@ -150,19 +152,25 @@ def load_tally(data: bytes) -> Tally | None:
         if document["format"] != FORMAT:
             return None
         return Tally(
-            since=float(document["since"]),
-            updated=float(document["updated"]),
+            since=_finite(document["since"]),
+            updated=_finite(document["updated"]),
             processes=int(document["processes"]),
             absorbed=frozenset(map(str, document["absorbed"])),
             subjects={
                 Subject(str(item["plugin"]), str(item["model"])): {
-                    str(name): float(number) for name, number in item["counts"].items()
+                    str(name): _finite(number) for name, number in item["counts"].items()
                 }
                 for item in document["subjects"]
             },
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _finite(number: Any) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a count")
+    return float(number)
 
 
 def read_tally(backend: Backend) -> Tally:
@@ -192,7 +200,10 @@ def fold(backend: Backend, *, clock: Callable[[], float] = time.time) -> int:
 
 def _documents(backend: Backend) -> Iterator[tuple[str, Tally]]:
     for entry in list(backend.list(layout.COUNTERS)):
-        data = backend.get(entry.path, limit=MAX_BYTES)
+        try:
+            data = backend.get(entry.path, limit=MAX_BYTES)
+        except Damaged:  # far too large to be one of ours
+            continue
         tally = load_tally(data) if data is not None else None
         if tally is not None:
             yield entry.path.rsplit("/", 1)[-1], tally
@@ -200,14 +211,18 @@ def _documents(backend: Backend) -> Iterator[tuple[str, Tally]]:
 
 def _counted(documents: Mapping[str, Tally]) -> list[str]:
     """Name the documents to sum: none that a fold absorbed, and of two folds of the same, one."""
-    absorbed = frozenset().union(*(tally.absorbed for tally in documents.values()))
+    folds = {name: tally.absorbed for name, tally in documents.items() if tally.absorbed}
     seen: set[str] = set()
     names = []
-    for name, tally in sorted(documents.items(), key=lambda d: (-len(d[1].absorbed), d[0])):
-        if name not in absorbed and not tally.absorbed & seen:
-            seen |= tally.absorbed
+    while folds:
+        below = frozenset().union(*folds.values())
+        heads = [name for name in folds if name not in below] or list(folds)
+        name = min(heads, key=lambda head: (-len(folds[head]), head))
+        absorbed = folds.pop(name)
+        if name not in seen and not absorbed & seen:
+            seen |= absorbed
             names.append(name)
-    return names
+    return names + [n for n, t in documents.items() if not t.absorbed and n not in seen]
 
 
 def merge(tallies: Iterable[Tally]) -> Tally:

@@ -67,11 +67,19 @@ def _probe(
     return Capabilities(
         writable=True,
         create=_probe_create(backend, base, created),
-        lists=any(found.path == path for found in backend.list(layout.PROBES)),
-        locks=_probe_lock(backend, base.rsplit("/", 1)[-1]),
+        lists=_works(lambda: any(path == found.path for found in backend.list(layout.PROBES))),
+        locks=_works(lambda: _probe_lock(backend, base.rsplit("/", 1)[-1])),
         clock_skew=_skew(entry, before, after),
         seconds=seconds,
     )
+
+
+def _works(check: Callable[[], bool]) -> bool:
+    """Check something that a store may lack, or that we may not be allowed to do, and be used."""
+    try:
+        return check()
+    except Exception:
+        return False
 
 
 def _probe_create(backend: Backend, base: str, created: list[str]) -> str:

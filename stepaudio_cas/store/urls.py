@@ -22,6 +22,8 @@ def open_backend(url: str) -> Backend:
     url = url.strip()
     scheme, separator, _ = url.partition("://")
     if not separator:
+        if url.partition("/")[0].endswith(":"):
+            raise SettingError(f"{url}: neither a path nor a URL; those have two slashes")
         return LocalBackend(Path(url).expanduser())
     if scheme == "file":
         parts = urlsplit(url)
@@ -30,6 +32,8 @@ def open_backend(url: str) -> Backend:
         return LocalBackend(unquote(parts.path))
     if scheme == "memory":
         return MemoryBackend(url.removeprefix("memory://"))
+    if not url.removeprefix(f"{scheme}://").strip("/"):
+        raise SettingError(f"{url}: names no bucket or host")
     return _open_fsspec(url, scheme)
 
 

@@ -9,6 +9,7 @@ import enum
 import json
 import math
 import pathlib
+import sys
 
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.files import FileDigest
@@ -61,7 +62,9 @@ WITHOUT_LITERAL = {
 def compute(vectors):
     """What is said of each vector, computed anew."""
     return {
-        "canonical": {text: canonical(ast.literal_eval(text)).hex() for text in vectors["canonical"]},
+        "canonical": {
+            text: canonical(ast.literal_eval(text)).hex() for text in vectors["canonical"]
+        },
         "without literal": {n: canonical(v).hex() for n, v in WITHOUT_LITERAL.items()},
         "fingerprints": [one | {"id": fingerprint(one).id} for one in vectors["fingerprints"]],
         "keys": [one | {"key": key(one, vectors)} for one in vectors["keys"]],
@@ -91,4 +94,4 @@ def load():
 
 
 if __name__ == "__main__":
-    print(json.dumps(compute(load()), indent=1))  # noqa: T201
+    sys.stdout.write(json.dumps(compute(load()), indent=1))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import time
 
 import pytest
@@ -197,8 +198,6 @@ def test_a_root_that_is_a_file_raises_and_stays_a_file(local, root):
 
 
 def test_a_root_that_was_removed_is_made_again_and_tagged_again(local, root):
-    import shutil
-
     local.put(PATH, b"content")
     shutil.rmtree(root)
     assert local.get(PATH) is None

@@ -1,14 +1,16 @@
 """What is particular to file systems behind fsspec."""
 
-import datetime
+import datetime as dt
 import errno
 import os
+import time
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from stepaudio_cas.store.remote import FsspecBackend
+from tests.support.processes import in_child
 
 PATH = "v1/manifests/ab/abcd.json"
 
@@ -118,9 +120,9 @@ def test_a_failing_existence_check_is_raised_and_not_taken_for_absent(backend, m
         ("mtime", 1700000000.5),
         (
             "LastModified",
-            datetime.datetime(2023, 11, 14, 22, 13, 20, 500000, datetime.timezone.utc),
+            dt.datetime(2023, 11, 14, 22, 13, 20, 500000, dt.timezone.utc),
         ),
-        ("updated", datetime.datetime(2023, 11, 14, 22, 13, 20, 500000, datetime.timezone.utc)),
+        ("updated", dt.datetime(2023, 11, 14, 22, 13, 20, 500000, dt.timezone.utc)),
     ],
 )
 def test_the_time_is_read_from_whatever_the_file_system_calls_it(backend, monkeypatch, key, value):
@@ -129,15 +131,11 @@ def test_the_time_is_read_from_whatever_the_file_system_calls_it(backend, monkey
 
 
 def test_an_unknown_time_is_now_so_that_nothing_is_deleted_for_being_old(backend, monkeypatch):
-    import time
-
     monkeypatch.setattr(LocalFileSystem, "info", lambda self, path: {"size": 3, "updated": "soon"})
     assert abs(backend.stat(PATH).mtime - time.time()) < 60
 
 
 def test_a_new_file_system_is_made_after_a_fork(backend):
-    from tests.support.processes import in_child
-
     before = backend._connect()[0]
     assert in_child(lambda: backend._connect()[0] is not before) is True
     assert backend._connect()[0] is before

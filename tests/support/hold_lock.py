@@ -10,5 +10,6 @@ if __name__ == "__main__":
     lock = LocalBackend(sys.argv[1]).try_lock(sys.argv[2])
     assert lock is not None
     child = subprocess.Popen(["sleep", "300"], close_fds=False, stdout=subprocess.DEVNULL)
-    print(child.pid, flush=True)
+    sys.stdout.write(f"{child.pid}\n")
+    sys.stdout.flush()
     time.sleep(300)

@@ -10,7 +10,6 @@ from pathlib import Path
 from tools.bench import docs
 from tools.bench.report import render
 from tools.bench.scale import FULL, QUICK, SCALES
-from tools.bench.suite import run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
+    from tools.bench.suite import run  # not before it is needed: it imports torch
+
     document = run(SCALES[options.scale], options.dir, _say)
     print(render(document), end="")
     if options.json is not None:
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bench", description="Measure stepaudio-cas beside what it is to be compared with."
     )
+    parser.set_defaults(scale=FULL.name)
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--quick",
@@ -53,8 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--scale",
         choices=list(SCALES),
-        default=FULL.name,
-        help="the same by name; `tiny` only shows that the tool works",
+        help="the size by name; `tiny` only shows that the tool works",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write what is printed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import threading
 import traceback
@@ -28,19 +29,25 @@ class Fleet:
         context: Any = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tools.bench.stampede", "tools.bench.throughput"])
         self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
         for _ in range(size):
             ours, theirs = context.Pipe()
-            context.Process(target=_work, args=(theirs,), daemon=True).start()
+            process = context.Process(target=_work, args=(theirs,), daemon=True)
+            process.start()
             theirs.close()
             self._pipes.append(ours)
+            self._processes.append(process)
 
     def __enter__(self) -> Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
         for pipe in self._pipes:
-            pipe.send(None)
+            with contextlib.suppress(OSError):  # it has died, and been reported
+                pipe.send(None)
             pipe.close()
+        for process in self._processes:
+            process.join(_PATIENCE)
 
     def run(self, task: Callable[..., Any], workers: int, **arguments: Any) -> list[Any]:
         """Have `workers` of the processes do the same thing at once."""

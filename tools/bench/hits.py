@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
-import stepaudio_cas as cas
 from tools.bench.recreations import InMemory, JsonFiles, host_path, make_preprocess
 from tools.bench.rivals import make_rivals
 from tools.bench.sampling import Pairs, compare
-from tools.bench.subject import SAMPLE_RATE, bytes_of, cached_by, encode, make_clip, only_hits
+from tools.bench.subject import (
+    SAMPLE_RATE,
+    bytes_of,
+    cached_by,
+    encode,
+    make_clip,
+    only_hits,
+    open_cache,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from tools.bench.scale import Scale
 
 BLAKE3: Final = "BLAKE3 of the same bytes"
+BY_TURNS: Final = "the same, in turns call by call"
 FLOOR: Final = "BLAKE3 of the same bytes + bare open and read of the two files"
 HOST: Final = "the host's own cached path, in memory (re-creation)"
 JSON_FILES: Final = "the operators' JSON files (re-creation)"
@@ -45,13 +54,15 @@ class Hits:
     def memory(self) -> dict[str, Pairs]:
         """Compare hits in memory with the floor and with the libraries."""
         with self._filled("memory") as (hit, _):
-            return {BLAKE3: compare(hit, self._blake3, self._scale)} | self._beside_rivals(hit)
+            found = {BLAKE3: compare(hit, self._blake3, self._scale)}
+            return found | self._by_turns(hit, self._blake3) | self._beside(self._rivals, hit)
 
     def disk(self) -> dict[str, Pairs]:
         """Compare hits on disk, with no memory tier."""
         with self._filled("disk", memory=0) as (hit, root):
             floor = self._bare_reads(root)
-            return {FLOOR: compare(hit, floor, self._scale)} | self._beside_rivals(hit)
+            found = {FLOOR: compare(hit, floor, self._scale)}
+            return found | self._by_turns(hit, floor) | self._beside(self._rivals, hit)
 
     def host(self) -> tuple[dict[str, Pairs], dict[str, Pairs]]:
         """Compare both with the host's own path; apart, because librosa is late to be ready."""
@@ -63,28 +74,36 @@ class Hits:
             for kind in (InMemory(), JsonFiles(self._folder / "json"))
         )
         with self._filled("memory") as (hit, _):
-            memory = {
-                HOST: compare(hit, in_memory, self._scale, slow=True),
-                JSON_FILES: compare(hit, in_files, self._scale, slow=True),
-            }
+            memory = self._beside({HOST: in_memory, JSON_FILES: in_files}, hit)
         with self._filled("disk", memory=0) as (hit, _):
-            disk = {JSON_FILES: compare(hit, in_files, self._scale, slow=True)}
-        return memory, disk
+            return memory, self._beside({JSON_FILES: in_files}, hit)
 
     @contextmanager
     def _filled(self, tier: str, **settings: Any) -> Iterator[tuple[Callable[[], Any], str]]:
         """Open a new store that has the clip; afterwards, check that all the rest were hits."""
         root = tempfile.mkdtemp(prefix=f"{tier}-", dir=self._folder)
-        with cas.open(root, log="off", **settings) as cache:
+        with open_cache(root, **settings) as cache:
             hit = partial(cached_by(cache), self._clip, SAMPLE_RATE)
             hit()
             yield hit, root
             only_hits(cache, tier, misses=1)
 
-    def _beside_rivals(self, hit: Callable[[], Any]) -> dict[str, Pairs]:
-        return {
-            name: compare(hit, call, self._scale, slow=True) for name, call in self._rivals.items()
-        }
+    def _beside(
+        self, others: dict[str, Callable[[], Any]], hit: Callable[[], Any]
+    ) -> dict[str, Pairs]:
+        """Compare with other caches, which have seen the clip too: theirs must be hits as well."""
+        for call in others.values():
+            call()
+        before = encode.calls
+        found = {name: compare(hit, call, self._scale, slow=True) for name, call in others.items()}
+        if encode.calls != before:
+            raise RuntimeError(f"not all calls of {', '.join(others)} were hits")
+        return found
+
+    def _by_turns(self, hit: Callable[[], Any], reference: Callable[[], Any]) -> dict[str, Pairs]:
+        """Compare in blocks of one, where neither finds its code in the processor's caches."""
+        scale = replace(self._scale, calls=1, blocks=self._scale.blocks * 5)
+        return {BY_TURNS: compare(hit, reference, scale)}
 
     def _blake3(self) -> None:
         blake3(self._data).digest()

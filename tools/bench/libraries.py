@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 _COMPILE: Final = "import librosa, numpy; librosa.effects.trim(numpy.ones(16000, dtype='float32'))"
-_USUAL_SECONDS: Final = 6.0
+_USUAL_SECONDS: Final = 4.0
 _LONGEST: Final = 300.0
 
 

@@ -6,11 +6,10 @@ import statistics
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-import stepaudio_cas as cas
 from tools.bench.recreations import JsonFiles, host_path
 from tools.bench.rivals import DISKCACHE_BLAKE3, make_rivals
 from tools.bench.sampling import spread, time_block
-from tools.bench.subject import SAMPLE_RATE, cached_by, encode, make_clip, mark
+from tools.bench.subject import SAMPLE_RATE, cached_by, encode, make_clip, mark, open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +29,7 @@ def measure_misses(folder: Path, scale: Scale, libraries: Libraries) -> dict[str
     contestants take turns, block by block.
     """
     clip, numbers = make_clip(), count(1)
-    with cas.open(folder / "misses", log="off") as cache:
+    with open_cache(folder / "misses") as cache:
         contestants: dict[str, Callable[[Any, int], Any]] = {OURS: cached_by(cache)}
         rivals = make_rivals(folder / "miss-rivals", libraries, encode)
         rivals.pop(DISKCACHE_BLAKE3, None)

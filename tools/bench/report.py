@@ -33,7 +33,7 @@ def render(document: dict[str, Any], *, level: int = 1) -> str:
         f"{heading} Disk hit, memory tier off",
         _pairs(figures["disk_hit"]),
         f"{heading} Where the time of a hit goes",
-        _table(("part", "median"), ((n, show_seconds(s)) for n, s in figures["stages"].items())),
+        _stages(figures["stages"]),
         f"{heading} Miss overhead",
         _misses(figures["miss"]),
         f"{heading} One new key, wanted by everybody at once",
@@ -93,6 +93,15 @@ def _pairs(table: dict[str, Any]) -> str:
     return _table(header, (row(name, found) for name, found in table.items()))
 
 
+def _stages(table: dict[str, Any]) -> str:
+    def row(name: str, found: dict[str, float]) -> tuple[str, str]:
+        median, low, high = (_number(found[part]) for part in ("median", "low", "high"))
+        return name, f"{median} ({low}-{high})"
+
+    header = ("part", "in units of the BLAKE3 (quartiles)")
+    return _table(header, (row(name, found) for name, found in table.items()))
+
+
 def _misses(table: dict[str, Any]) -> str:
     def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
         over = found["overhead_seconds"]
@@ -136,13 +145,12 @@ def _repeats(rows: list[dict[str, Any]]) -> str:
 
 def _throughput(rows: list[dict[str, Any]]) -> str:
     def row(found: dict[str, Any]) -> tuple[str, ...]:
-        others = found["memory_not_hits"] + found["disk_not_hits"]
         names = ("processes", "threads")
         rates = ("blake3_per_second", "memory_per_second", "disk_per_second")
         return (
             *(str(found[name]) for name in names),
             *(f"{found[name]:,.0f}" for name in rates),
-            str(others),
+            str(found["not_hits"]),
         )
 
     header = ("processes", "threads each", "BLAKE3 / s", "memory hits / s", "disk hits / s")

@@ -22,19 +22,20 @@ class Scale:
     patience: float
     """Seconds after which no further block is begun."""
     seconds: float
-    """Length of one throughput cell."""
+    """Length of one turn in the measurement of throughput."""
+    turns: int
     threads: tuple[int, ...]
     processes: tuple[int, ...]
     rounds: int
     """New keys in the stampede."""
     long_rounds: int
-    """Rounds of requests where an encode takes a second."""
+    """Rounds of requests where an encode takes a quarter of a second."""
     short_rounds: int
     """The same where it takes 70 ms."""
 
 
-FULL: Final = Scale("full", 20, 100, 20, 20, 30.0, 1.0, (1, 8, 64), (1, 4), 20, 8, 40)
-QUICK: Final = Scale("quick", 20, 30, 5, 4, 1.5, 0.2, (1, 8, 64), (1, 4), 3, 1, 5)
-TINY: Final = Scale("tiny", 2, 2, 2, 1, 0.5, 0.01, (1, 2), (1, 2), 1, 1, 1)
+FULL: Final = Scale("full", 20, 100, 20, 20, 30.0, 0.3, 7, (1, 8, 64), (1, 4), 20, 20, 40)
+QUICK: Final = Scale("quick", 20, 30, 5, 4, 1.0, 0.2, 1, (1, 8, 64), (1, 4), 3, 3, 4)
+TINY: Final = Scale("tiny", 2, 2, 2, 1, 0.5, 0.01, 1, (1, 2), (1, 2), 1, 1, 1)
 
 SCALES: Final = {scale.name: scale for scale in (FULL, QUICK, TINY)}

@@ -1,26 +1,26 @@
-"""Where the time of a hit goes. Each part is timed right after a BLAKE3 of the clip.
+"""Where the time of a hit goes.
 
-That is how it is in a real call: the hash has just filled the processor's caches with audio, and
-what comes after it finds them cold.
+What comes after the hash in a call is timed right after a hash here, too: that has just filled
+the processor's caches with audio.
 """
 
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
-import stepaudio_cas as cas
 from stepaudio_cas.artifact import codec
 from stepaudio_cas.artifact.manifest import open_manifest
 from stepaudio_cas.runtime.workers import Workers
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.local import LocalBackend
 from stepaudio_cas.store.store import Store
-from tools.bench.sampling import time_block
-from tools.bench.subject import SAMPLE_RATE, bytes_of, cached_by, make_clip
+from tools.bench.sampling import spread, time_block
+from tools.bench.subject import SAMPLE_RATE, bytes_of, cached_by, make_clip, open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from tools.bench.scale import Scale
 
-_CALLS: Final = 5
+BLAKE3: Final = "BLAKE3 of the clip"
 
 
-def measure_stages(folder: Path, scale: Scale) -> dict[str, float]:
-    """Return the median seconds of each part."""
+def measure_stages(folder: Path, scale: Scale) -> dict[str, dict[str, float]]:
+    """Return the time of each part in units of the BLAKE3 at the same moment."""
     clip = make_clip()
     data, root = bytes_of(clip), str(folder / "stages")
-    with cas.open(root, log="off") as cache:
+    with open_cache(root) as cache:
         function = cached_by(cache)
         function(clip, SAMPLE_RATE)
         recipe = function.recipe(clip, SAMPLE_RATE)
@@ -43,23 +43,41 @@ def measure_stages(folder: Path, scale: Scale) -> dict[str, float]:
         found = store.read(recipe.key)
         assert found is not None
         sealed = Path(root, layout.manifest_path(recipe.key)).read_bytes()
-        parts: dict[str, Callable[[], Any]] = {
-            "BLAKE3 of the clip": lambda: blake3(data).digest(),
-            "describe the call: BLAKE3, bind, key": lambda: function.recipe(clip, SAMPLE_RATE),
-            "memory: look up, copy, count": lambda: cache.get(recipe),
-            "disk: read and check both files": lambda: store.read(recipe.key),
-            "of that, open the manifest": lambda: open_manifest(sealed, recipe.key),
-            "disk: decode the object": lambda: codec.decode(found.manifest.codec, found.blob),
-            "disk: hand over to a worker thread, and back": lambda: workers.call(_nothing, 1.0),
+        hash_clip = partial(_hash, data)
+        parts: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+            BLAKE3: (hash_clip, None),
+            "a whole hit in memory": (lambda: function(clip, SAMPLE_RATE), None),
+            "describe the call: BLAKE3, bind, key": (
+                lambda: function.recipe(clip, SAMPLE_RATE),
+                None,
+            ),
+            "memory: look up, copy, count": (lambda: cache.get(recipe), hash_clip),
+            "disk: read and check both files": (lambda: store.read(recipe.key), hash_clip),
+            "of that, open the manifest": (lambda: open_manifest(sealed, recipe.key), hash_clip),
+            "disk: decode the object": (
+                lambda: codec.decode(found.manifest.codec, found.blob),
+                hash_clip,
+            ),
+            "disk: hand over to a worker thread, and back": (
+                lambda: workers.call(_nothing, 1.0),
+                hash_clip,
+            ),
         }
-        for part in parts.values():
+        for part, _ in parts.values():
             part()
-        times: dict[str, list[float]] = {name: [] for name in parts}
+        shares: dict[str, list[float]] = {name: [] for name in parts}
         for _ in range(scale.blocks):
-            for name, part in parts.items():
-                block = time_block(part, _CALLS, before=lambda: blake3(data).digest())
-                times[name].append(statistics.median(block))
-    return {name: statistics.median(found) for name, found in times.items()}
+            times = {
+                name: statistics.median(time_block(part, scale.calls, before))
+                for name, (part, before) in parts.items()
+            }
+            for name, seconds in times.items():
+                shares[name].append(seconds / times[BLAKE3])
+    return {name: spread(found)._asdict() for name, found in shares.items()}
+
+
+def _hash(data: memoryview) -> None:
+    blake3(data).digest()
 
 
 def _nothing() -> None:

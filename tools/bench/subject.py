@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from blake3 import blake3
 
+import stepaudio_cas as cas
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from stepaudio_cas import Cache
     from stepaudio_cas.runtime.decorator import Cached
@@ -54,9 +57,13 @@ def encode(
     energy_norm: bool = True,  # noqa: ARG001
 ) -> tuple[list[int], list[int], list[int]]:
     """Stand for the host's encoder: the shape of its result, and next to none of its cost."""
+    encode.calls += 1
     speech = _SPEECH.copy()
     speech[0] = int(audio[0, 0] * _MARK)
     return speech, _VQ02.copy(), _VQ06.copy()
+
+
+encode.calls = 0
 
 
 def bytes_of(clip: Any) -> memoryview:
@@ -65,10 +72,15 @@ def bytes_of(clip: Any) -> memoryview:
 
 
 def busy(data: memoryview, seconds: float) -> None:
-    """Compute for so much processor time, mostly without the interpreter lock, as encoders do."""
-    until = time.thread_time() + seconds
-    while time.thread_time() < until:
+    """Compute for so long, mostly without the interpreter lock, as encoders do."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
         blake3(data).digest()
+
+
+def open_cache(root: str | Path, **settings: Any) -> Cache:
+    """Open a cache as it is by default, but quiet, and patient with a disk that others use too."""
+    return cas.open(root, log="off", deadline="20s", **settings)
 
 
 def cached_by(cache: Cache, function: Callable[..., Any] = encode) -> Cached[Any]:
