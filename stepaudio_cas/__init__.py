@@ -11,9 +11,10 @@ process of a deployment that has switched it on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as `typing` says it, without importing it
 if TYPE_CHECKING:
+    from typing import Any
+
     from stepaudio_cas.errors import Bypass, CasError, SettingError
     from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint, source_of
     from stepaudio_cas.identity.recipe import Input, Recipe, make_recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from typing import Protocol
@@ -23,7 +24,8 @@ def survive_fork(thing: ForkAware) -> None:
 
 def _in_child() -> None:
     for thing in list(_alive):
-        thing._after_fork()  # noqa: SLF001 - the protocol of this module
+        with contextlib.suppress(Exception):  # the others have locks to be freed of, too
+            thing._after_fork()  # noqa: SLF001 - the protocol of this module
 
 
 if hasattr(os, "register_at_fork"):

@@ -193,6 +193,13 @@ def _positive_seconds(text: str) -> float:
     return seconds
 
 
+def _deadline(text: str) -> float:
+    seconds = _positive_seconds(text)
+    if seconds > 86400:  # and what is much longer no clock can wait for
+        raise ValueError(f"{text!r} is longer than a day")
+    return seconds
+
+
 _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     PREFIX: ("stores", split_stores),
     f"{PREFIX}_MEMORY": ("memory", parse_bytes),
@@ -204,6 +211,6 @@ _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     f"{PREFIX}_VERIFY": ("verify", _share),
     f"{PREFIX}_SIGNING_KEY_FILE": ("signing_key_file", str),
     f"{PREFIX}_LOG": ("log", _one_of(Level)),
-    f"{PREFIX}_DEADLINE": ("deadline", _positive_seconds),
+    f"{PREFIX}_DEADLINE": ("deadline", _deadline),
     f"{PREFIX}_STATE": ("state", str),
 }

@@ -51,9 +51,7 @@ def show_seconds(seconds: float) -> str:
 def _parse(text: str, units: dict[str, int], allowed: str) -> float:
     match = _NUMBER(text)
     factor = units.get(match[2].lower()) if match else None
-    if match is None or factor is None:
-        raise ValueError(f"{text!r} is not {allowed}")
-    number = float(match[1]) * factor
+    number = float(match[1]) * factor if match and factor else math.inf
     if number == math.inf:
-        raise ValueError(f"{text!r} is more than can be counted; give {allowed}")
+        raise ValueError(f"{text!r} is not {allowed}")
     return number

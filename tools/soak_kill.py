@@ -1,7 +1,8 @@
 """Kill writers at random instants for minutes: `python -m tools.soak_kill --minutes 10`.
 
-Round after round, each in a store of its own, half of them as on a disk without hard links. It
-stops with a traceback, and leaves the store for a look, as soon as anything is not right.
+Round after round, each in a store of its own: on the disk as it is, then as if its locks did
+nothing, then as if it had no hard links. It stops with a traceback, and leaves the store for a
+look, as soon as anything is not right.
 """
 
 from __future__ import annotations
@@ -11,13 +12,23 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from itertools import count
+from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tests.support.writers import harass, survey
+from tests.support.writers import harass, refuse_links, stub_locks, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ROUND_SECONDS: Final = 30.0
+
+
+def as_it_is() -> None:
+    """Leave the disk alone."""
+
+
+_DISKS: Final = (as_it_is, stub_locks, refuse_links)
 
 
 def main() -> None:
@@ -29,26 +40,26 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="soak-kill-", dir=options.folder))
     print(f"in {folder}")
     end, total = time.monotonic() + options.minutes * 60, 0
-    for number in count(1):
+    for number, disk in enumerate(cycle(_DISKS)):
         if time.monotonic() >= end:
             break
-        total += one_round(folder / str(number), end, options.writers, links=number % 2 == 1)
+        total += one_round(folder / str(number), end, options.writers, disk)
     shutil.rmtree(folder)
     print(f"{total} kills, nothing wrong")
 
 
-def one_round(root: Path, end: float, writers: int, *, links: bool) -> int:
+def one_round(root: Path, end: float, writers: int, disk: Callable[[], None]) -> int:
     stop = min(end, time.monotonic() + _ROUND_SECONDS)
     kills, reader = harass(
-        root, lambda _: time.monotonic() >= stop, links=links, writers=writers, longest=0.2
+        root, lambda _: time.monotonic() >= stop, prepare=disk, writers=writers, longest=0.2
     )
     found = survey(root)
-    assert links <= (not found.unreadable), found.unreadable
+    assert disk is refuse_links or not found.unreadable, found.unreadable
     left = Counter(path.split("/")[1] for path in found.hidden)
     print(
-        f"{kills} kills, {len(found.values)} entries, {reader.hits} of {reader.reads} reads found"
-        f" one, hidden leftovers: {dict(left)}, torn on a disk without links:"
-        f" {len(found.unreadable)}",
+        f"{disk.__name__}: {kills} kills, {len(found.values)} entries, {len(found.unreadable)}"
+        f" unreadable, {reader.hits} of {reader.reads} reads found one,"
+        f" hidden leftovers: {dict(left)}",
         flush=True,
     )
     shutil.rmtree(root)

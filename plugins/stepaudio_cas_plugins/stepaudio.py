@@ -7,6 +7,8 @@ its `wav2token` has the same signature everywhere.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepaudio_cas.activation.plugin import (
@@ -22,8 +24,9 @@ from stepaudio_cas.activation.plugin import (
 
 _FUNASR_SETTINGS = (
     "model", "model_conf", "encoder", "encoder_conf", "frontend", "frontend_conf", "predictor_conf",
-    "data_type", "fs",
 )  # fmt: skip
+_HELPERS = ("resample_audio", "energy_norm_fn", "trim_silence")
+_MEL_HELPERS = ("mel_spectrogram",)
 
 
 def _tokenizer(self: Any) -> Model | None:
@@ -33,26 +36,34 @@ def _tokenizer(self: Any) -> Model | None:
     kms = getattr(self, "kms", None)
     if funasr is None or session is None or kms is None:
         return None  # some forks load later
+    dither = getattr(funasr.kwargs.get("frontend"), "dither", None)
     return Model(
-        loaded=(funasr, session, kms),
+        loaded=(funasr, funasr.model, session, kms),
         parts=lambda: _tokenizer_parts(funasr, session, kms),
         settings={
             "chunk_size": self.chunk_size,
             "encoder_chunk_look_back": self.encoder_chunk_look_back,
             "decoder_chunk_look_back": self.decoder_chunk_look_back,
-            "dither": _dither(funasr),
+            "dither": dither,
+            # What one call of FunASR sets, it leaves set for the next one.
+            "fs": _plain(funasr.kwargs.get("fs")),
+            "data_type": _plain(funasr.kwargs.get("data_type")),
         },
+        deterministic=dither == 0,
     )
 
 
 def _tokenizer_parts(funasr: Any, session: Any, kms: Any) -> Parts:
     kwargs = funasr.kwargs
-    folder = getattr(funasr, "model_path", None) or kwargs.get("model_path") or ""
-    frontend = kwargs.get("frontend")
+    folder = str(getattr(funasr, "model_path", None) or kwargs.get("model_path") or "")
+    weights = kwargs.get("init_param") or _there(folder, "model.pt")
+    if not weights:
+        raise LookupError("a FunASR model whose weights are in no file")
     encoder = getattr(funasr.model, "encoder", None)
+    running = (funasr, funasr.model, encoder, kwargs.get("frontend"))
     return Parts(
         files={
-            "encoder": kwargs.get("init_param"),
+            "encoder": str(weights),
             "cmvn": (kwargs.get("frontend_conf") or {}).get("cmvn_file"),
             "config.yaml": _there(folder, "config.yaml"),
             "configuration.json": _there(folder, "configuration.json"),
@@ -60,19 +71,15 @@ def _tokenizer_parts(funasr: Any, session: Any, kms: Any) -> Parts:
         },
         arrays={"k-means": kms},
         settings={name: _plain(kwargs[name]) for name in _FUNASR_SETTINGS if name in kwargs},
-        code=[type(part) for part in (funasr, funasr.model, encoder, frontend) if part is not None],
+        code=[type(part) for part in running if part is not None],
     )
-
-
-def _dither(funasr: Any) -> Any:
-    return getattr(funasr.kwargs.get("frontend"), "dither", None)
 
 
 def _plain(setting: Any) -> Any:
     """Copy a configuration: no paths, which differ between machines, and no live objects."""
-    if isinstance(setting, dict):
-        return {k: _plain(v) for k, v in setting.items() if k != "cmvn_file"}
-    if isinstance(setting, (list, tuple)):
+    if isinstance(setting, Mapping):
+        return {str(k): _plain(v) for k, v in setting.items() if k != "cmvn_file"}
+    if isinstance(setting, Sequence) and not isinstance(setting, (str, bytes)):
         return [_plain(item) for item in setting]
     if setting is None or isinstance(setting, (bool, int, float, str)):
         return setting
@@ -108,11 +115,11 @@ def _mel(self: Any) -> Model:
 def _prompt(self: Any) -> Model | None:
     """Describe everything that a reference recording goes through."""
     frontend = getattr(getattr(self, "cosy_model", None), "frontend", None)
-    tokenizer = _tokenizer(self.audio_tokenizer)
+    audio_tokenizer = getattr(self, "audio_tokenizer", None)
+    tokenizer = _tokenizer(audio_tokenizer) if audio_tokenizer is not None else None
     embedding = _embedding(frontend) if frontend is not None else None
     if tokenizer is None or embedding is None:
         return None
-    audio_tokenizer = self.audio_tokenizer
 
     def parts() -> Parts:
         of_tokens, of_voice = tokenizer.parts(), embedding.parts()
@@ -120,14 +127,26 @@ def _prompt(self: Any) -> Model | None:
             files={**of_tokens.files, **of_voice.files},
             arrays=of_tokens.arrays,
             settings=of_tokens.settings,
-            code=[*of_tokens.code, type(frontend), type(audio_tokenizer)],
+            code=[
+                *of_tokens.code,
+                *_with_helpers(frontend, _MEL_HELPERS),
+                *_with_helpers(audio_tokenizer, _HELPERS),
+            ],
         )
 
     return Model(
         loaded=(*tokenizer.loaded, *embedding.loaded),
         parts=parts,
         settings={**tokenizer.settings, **_mel(frontend).settings},
+        deterministic=tokenizer.deterministic,
     )
+
+
+def _with_helpers(thing: Any, helpers: Sequence[str]) -> list[Any]:
+    """Name the class of `thing`, and the functions that its module has from elsewhere."""
+    kind = type(thing)
+    module = sys.modules.get(kind.__module__)
+    return [kind, *(getattr(module, name, None) for name in helpers)]
 
 
 def _whisper(self: Any) -> Model | None:
@@ -135,20 +154,26 @@ def _whisper(self: Any) -> Model | None:
     pipeline = getattr(self, "model", None)
     if pipeline is None:
         return None
-    return Model((pipeline,), lambda: _whisper_parts(pipeline))
+    network = pipeline.model
+    return Model((pipeline, network), lambda: _whisper_parts(pipeline, network))
 
 
-def _whisper_parts(pipeline: Any) -> Parts:
-    config = pipeline.model.config
-    source = str(config._name_or_path)  # noqa: SLF001 - where transformers keeps it
+def _whisper_parts(pipeline: Any, network: Any) -> Parts:
+    source = str(network.config._name_or_path)  # noqa: SLF001 - where transformers keeps it
+    settings = {
+        name: _plain(getattr(pipeline, name, None))
+        for name in ("_preprocess_params", "_forward_params", "_postprocess_params")
+    }
+    settings["dtype"] = str(getattr(network, "dtype", ""))
     if os.path.isdir(source):
         names = sorted(os.listdir(source))
         kept = [n for n in names if n.endswith((".json", ".safetensors", ".bin", ".txt", ".model"))]
-        return Parts(files={name: os.path.join(source, name) for name in kept})
-    commit = getattr(config, "_commit_hash", None)
+        files = {name: os.path.join(source, name) for name in kept}
+        return Parts(files=files, settings=settings)
+    commit = getattr(network.config, "_commit_hash", None)
     if not commit:
         raise LookupError(f"{source} has neither a folder nor a commit")
-    return Parts(settings={"id": source, "commit": commit})
+    return Parts(settings={**settings, "id": source, "commit": str(commit)})
 
 
 plugin = Plugin(
@@ -158,7 +183,7 @@ plugin = Plugin(
             name="StepAudioTokenizer",
             modules=("tokenizer",),
             owns=("wav2token", "get_vq02_code", "get_vq06_code", "merge_vq0206_to_token_str"),
-            helpers=("resample_audio", "energy_norm_fn", "trim_silence"),
+            helpers=_HELPERS,
             methods=(
                 Method(
                     "wav2token",
@@ -177,7 +202,7 @@ plugin = Plugin(
             name="CosyVoiceFrontEnd",
             modules=("frontend",),
             owns=("extract_speech_feat", "extract_spk_embedding"),
-            helpers=("mel_spectrogram",),
+            helpers=_MEL_HELPERS,
             methods=(
                 Method(
                     "extract_spk_embedding",

@@ -1,106 +1,189 @@
 """A finder on `sys.meta_path` that finds nothing, but sees what is found.
 
 When a module is about to be loaded whose name could be that of a host, its loader is made to tell
-us when the module is there. The module, its loader and its spec stay what they are, so that
-`inspect`, `importlib.resources` and reloading work as ever.
+us when the module is there. What the module sees of itself (loader, spec, file) stays what it is,
+so that `inspect`, `importlib.resources` and reloading work as ever.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
-from typing import TYPE_CHECKING, Any
+from _thread import _local
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+    from typing import Any
 
     from stepaudio_cas.activation.registry import Registry
 
-_STANDARD = sys.stdlib_module_names
+_UNCONCERNED = sys.stdlib_module_names | {
+    *("sitecustomize", "usercustomize", "stepaudio_cas", "stepaudio_cas_plugins")
+}
+"""Packages that neither are a host nor a sign that one is coming."""
 
 
 class Finder:
-    """Tells the plugins of host modules as they are loaded."""
+    """Tells the plugins of host modules as they are loaded.
+
+    The plugins are looked for at the first import of anything that is not Python's own: until then
+    nothing of theirs can be needed, and in many processes it never is.
+    """
 
     def __init__(self) -> None:
-        self._registry: Registry | None = None
-        self._busy = threading.local()
-        self.seen: list[Callable[[str, ModuleSpec], None]] = []
+        self._found: dict[str, Registry] = {}
+        self._tails: frozenset[str] | None = None
+        self._busy = _local()
+        self._main_classes: set[str] = set()
+        self.awaited: frozenset[str] = frozenset()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Find nothing of our own: have the others find it, and look at what they found."""
-        if name.partition(".")[0] in _STANDARD or getattr(self._busy, "flag", False):
+        tails = self._tails
+        if tails is not None and name.rpartition(".")[2] not in tails and name not in self.awaited:
+            return None  # the way of nearly every import
+        if name.partition(".")[0] in _UNCONCERNED or getattr(self._busy, "flag", False):
             return None
         self._busy.flag = True
         try:
-            if not self._concerns(name):
-                return None
-            spec = _find_elsewhere(self, name, path, target)
-            if spec is not None:
-                self._watch(spec)
+            return self._look(name, path, target)
         except Exception as error:  # an import of the host never fails because of us
             _report(f"looking at the import of {name} failed: {error}")
             return None
-        else:
-            return spec
         finally:
             self._busy.flag = False
 
-    def _concerns(self, name: str) -> bool:
-        """Tell whether a plugin has asked for modules of this name.
+    def _look(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
+        tail = name.rpartition(".")[2]
+        known = tail in self.discover().tails
+        if not known and name not in self.awaited:
+            return None
+        spec = _find_elsewhere(self, name, path, target)
+        if spec is not None and name in self.awaited:
+            from stepaudio_cas.activation.main_module import look_at_spec  # noqa: PLC0415
 
-        The plugins are looked up at the first import of the host, not at the start of the
-        interpreter: until then nothing of theirs can be needed, and often nothing ever is.
+            look_at_spec(self, spec)
+        if spec is not None and known:
+            self._watch(spec)
+        return spec
+
+    def discover(self) -> Registry:
+        """Look for the plugins, once, and for host classes that are there already.
+
+        No lock is held meanwhile: plugins import modules, other threads hold the locks of modules.
         """
-        return bool(self.seen) or name.rpartition(".")[2] in self.registry.tails
+        known = self._found.get("registry")
+        if known is not None:
+            return known
+        from stepaudio_cas.activation.registry import Registry  # noqa: PLC0415 - first needed here
 
-    @property
-    def registry(self) -> Registry:
-        """The plugins; found when they are first asked for."""
-        if self._registry is None:
-            from stepaudio_cas.activation.registry import Registry  # noqa: PLC0415
+        was, self._busy.flag = getattr(self._busy, "flag", False), True
+        try:
+            made = Registry.discover()
+            if self._found.setdefault("registry", made) is made:
+                made.report()
+                self._tails = made.tails
+                self._look_back()
+        finally:
+            self._busy.flag = was
+        return self._found["registry"]
 
-            self._registry = Registry.discover()
-        return self._registry
+    def _look_back(self) -> None:
+        wanted = {"__main__", "__mp_main__", *(self._tails or ())}
+        for name, module in list(sys.modules.items()):
+            if name.rpartition(".")[2] not in wanted or module is None:
+                continue
+            if type(module).__name__ == "_LazyModule":
+                self._watch(object.__getattribute__(module, "__spec__"))
+            else:
+                self.loaded(module)
+        self._expect_main()
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Be told names of classes that the script itself is going to define."""
+        self._main_classes.update(names)
+        if self._tails is not None:
+            self._expect_main()
+
+    def _expect_main(self) -> None:
+        names = self._main_classes & self.discover().class_names
+        if names:
+            from stepaudio_cas.activation.main_module import watch_classes  # noqa: PLC0415
+
+            watch_classes(self, names)
 
     def _watch(self, spec: ModuleSpec) -> None:
-        for look in self.seen:
-            look(spec.name, spec)
         loader: Any = spec.loader
+        if type(loader).__name__ == "LazyLoader" and hasattr(loader, "loader"):
+            loader.loader = self._watched(spec.name, loader.loader)
+        elif loader is not None:  # that of a namespace package is None
+            spec.loader = self._watched(spec.name, loader)
+
+    def _watched(self, name: str, loader: Any) -> Any:
+        """Have a loader tell us of modules: in place, where it is that of one module alone."""
+        from importlib import machinery  # noqa: PLC0415 - first needed here
+
         execute = getattr(loader, "exec_module", None)
-        if execute is None or spec.name.rpartition(".")[2] not in self.registry.tails:
-            return
+        if execute is None:
+            _report(f"{name} is loaded by a {type(loader).__name__}, which cannot be watched")
+            return loader
+        if type(loader) not in {
+            machinery.SourceFileLoader,
+            machinery.SourcelessFileLoader,
+            machinery.ExtensionFileLoader,
+        }:
+            return _Watched(loader, self.loaded)
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
             self.loaded(module)
 
-        try:
-            loader.exec_module = exec_module
-        except AttributeError:
-            _report(f"{spec.name} is loaded by a {type(loader).__name__}, which cannot be watched")
+        loader.exec_module = exec_module
+        return loader
 
     def loaded(self, module: ModuleType) -> None:
         """Have the plugins look at a module that is complete."""
         try:
-            self.registry.apply(vars(module), module.__name__)
+            self.discover().apply(vars(module), module.__name__)
         except Exception as error:
-            _report(f"{module.__name__} is left as it is: {type(error).__name__}: {error}")
+            _report(f"a module is left as it is: {type(error).__name__}: {error}")
+
+
+class _Watched:
+    """Stands for a loader that others share, until the module is about to be executed."""
+
+    def __init__(self, loader: Any, loaded: Callable[[ModuleType], None]) -> None:
+        self._loader = loader
+        self._loaded = loaded
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        create = getattr(self._loader, "create_module", None)
+        made: ModuleType | None = create(spec) if create is not None else None
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        names: Any = vars(module)
+        if names.get("__loader__") is self:
+            names["__loader__"] = self._loader
+        if getattr(names.get("__spec__"), "loader", None) is self:
+            names["__spec__"].loader = self._loader
+        self._loader.exec_module(module)
+        self._loaded(module)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # while being copied
+            raise AttributeError(name)
+        return getattr(self._loader, name)
 
 
 def install() -> Finder | None:
-    """Put a finder in front; None if there is one already. Look at what is loaded already."""
-    if any(type(finder).__qualname__ == "Finder" and hasattr(finder, "seen") and
-           type(finder).__module__ == __name__ for finder in sys.meta_path):  # fmt: skip
+    """Put a finder in front; None if there is one already."""
+    if any(_is_ours(finder) for finder in sys.meta_path):
         return None
     finder = Finder()
     sys.meta_path.insert(0, finder)
-    already = [m for name, m in list(sys.modules.items()) if _is_foreign(name) and m is not None]
-    for module in already:
-        if module.__name__.rpartition(".")[2] in finder.registry.tails:
-            finder.loaded(module)
     return finder
 
 
@@ -109,24 +192,23 @@ def installed() -> Finder | None:
     return next((f for f in sys.meta_path if isinstance(f, Finder)), None)
 
 
-def _is_foreign(name: str) -> bool:
-    top = name.partition(".")[0]
-    return top not in _STANDARD and top not in {
-        "__main__",
-        "stepaudio_cas",
-        "site",
-        "sitecustomize",
-    }
+def _is_ours(finder: object) -> bool:
+    """Tell by name: this module may have been thrown out of `sys.modules` and loaded anew."""
+    return (type(finder).__module__, type(finder).__qualname__) == (__name__, Finder.__qualname__)
 
 
 def _find_elsewhere(me: Finder, name: str, path: Any, target: Any) -> ModuleSpec | None:
-    for finder in list(sys.meta_path):
-        if finder is me:
-            continue
+    """Ask the finders after us. What one of them raises, it raises again when it is its turn."""
+    finders = list(sys.meta_path)
+    for finder in finders[finders.index(me) + 1 :] if me in finders else ():
         find_spec = getattr(finder, "find_spec", None)
-        spec: ModuleSpec | None = find_spec(name, path, target) if find_spec is not None else None
+        try:
+            spec = find_spec(name, path, target) if find_spec is not None else None
+        except Exception:
+            return None
         if spec is not None:
-            return spec
+            found: ModuleSpec = spec
+            return found
     return None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas import arrays
+from stepaudio_cas.activation.source import texts_of
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import digest_array
@@ -21,7 +21,8 @@ from stepaudio_cas.settings import Strictness
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stepaudio_cas.activation.plugin import Method, Model, Parts, Role
+    from stepaudio_cas.activation.plugin import Method, Model, Role
+    from stepaudio_cas.activation.source import HostSource
     from stepaudio_cas.identity.files import FileDigest
     from stepaudio_cas.runtime.cache import Cache
 
@@ -37,7 +38,7 @@ class HostMethod(Cached[Any]):
         original: Callable[..., Any],
         method: Method,
         name: str,
-        source: Mapping[str, str],
+        source: HostSource,
     ) -> None:
         super().__init__(
             cache,
@@ -51,9 +52,10 @@ class HostMethod(Cached[Any]):
         )
         self.method = method
         self.original = original
-        self._source = dict(source)
+        self._source = source
         self._roles = list(method.arguments.items())
-        self._known: dict[bytes, tuple[list[Callable[[], Any]], Fingerprint]] = {}
+        self._strict = cache.strictness is Strictness.STRICT
+        self._loaded: dict[tuple[int, ...], _Loaded] = {}
 
     def recipe(self, *args: Any, **kwargs: Any) -> Recipe:
         """Describe a call on an instance."""
@@ -63,10 +65,7 @@ class HostMethod(Cached[Any]):
         params: dict[str, Any] = {}
         for name, role in self._roles:
             self._describe(name, role, arguments[name], inputs, params)
-        model = self.method.model(instance)
-        if model is None:
-            raise Bypass("not-loaded", "the model is not loaded")
-        return recipe_of(self._name, inputs, params, self.fingerprint(model))
+        return recipe_of(self._name, inputs, params, self.fingerprint(instance))
 
     def _describe(
         self,
@@ -88,42 +87,64 @@ class HostMethod(Cached[Any]):
         elif kind == "only" and not any(value is a or value == a for a in role.allowed):
             raise Bypass("stateful", f"{name} is {value!r:.40}")
 
-    def fingerprint(self, model: Model) -> Fingerprint:
-        """Return the fingerprint of what is loaded, made once for the same objects and settings."""
-        key = canonical([[id(thing) for thing in model.loaded], dict(model.settings)])
-        known = self._known.get(key)
-        if known is not None and all(
-            ref() is thing for ref, thing in zip(known[0], model.loaded, strict=True)
-        ):
-            return known[1]
-        made = self._make_fingerprint(model)
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[key] = [_reference(thing) for thing in model.loaded], made
-        self._cache.recorder.log.info(f"{self._name}: model fingerprint {made.id[:16]}")
+    def prepare(self, instance: Any) -> None:
+        """Describe the model of a new instance at once, while its files are those it has read.
+
+        What cannot be described yet, because it is loaded later, is described at its first call.
+        """
+        try:
+            self.fingerprint(instance)
+        except Exception:  # the first call says what is wrong
+            return
+
+    def fingerprint(self, instance: Any) -> Fingerprint:
+        """Return what this instance computes with; made once for the same objects and settings."""
+        model = self.method.model(instance)
+        if model is None:
+            raise Bypass("not-loaded", "the model is not loaded")
+        repeats = self._deterministic if model.deterministic is None else model.deterministic
+        if self._strict and not repeats:
+            raise Bypass("random-result", "a strict fingerprint allows no random results")
+        state = self._source.state(instance, self.method.name)
+        loaded = self._load(model)
+        key = state, canonical(dict(model.settings))
+        made = loaded.fingerprints.get(key)
+        if made is None:
+            made = self._make(instance, model, loaded)
+            if len(loaded.fingerprints) >= _REMEMBERED:
+                loaded.fingerprints.clear()
+            loaded.fingerprints[key] = made
+            self._cache.recorder.log.info(f"{self._name}: model fingerprint {made.id[:16]}")
         return made
 
-    def _make_fingerprint(self, model: Model) -> Fingerprint:
-        strict = self._cache.strictness is Strictness.STRICT
-        if strict and not self._deterministic:
-            raise Bypass("random-result", "a strict fingerprint allows no random results")
-        parts = model.parts()
-        settings = {**parts.settings, **model.settings}
-        for name, array in parts.arrays.items():
-            settings[name] = digest_array(array)
-        runtime = {**describe_platform(), **_effective(model)} if strict else {}
+    def _make(self, instance: Any, model: Model, loaded: _Loaded) -> Fingerprint:
         return make_fingerprint(
-            files=self._files(parts),
-            settings=settings,
-            source={**self._source, **_code(parts)},
-            runtime=runtime,
+            files=loaded.files,
+            settings={**loaded.settings, **model.settings},
+            source={**loaded.source, **self._source.texts(instance, self.method.name)},
+            runtime={**describe_platform(), **_effective(model)} if self._strict else {},
         )
 
-    def _files(self, parts: Parts) -> dict[str, FileDigest]:
+    def _load(self, model: Model) -> _Loaded:
+        """Describe the loaded objects, once: their files may be others by the next time."""
+        key = tuple(map(id, model.loaded))
+        known = self._loaded.get(key)
+        if known is not None and known.holds(model.loaded):
+            return known
+        parts = model.parts()
+        settings = dict(parts.settings)
+        for name, array in parts.arrays.items():
+            settings[name] = digest_array(array)
+        files = {role: path for role, path in parts.files.items() if path is not None}
+        made = _Loaded(model.loaded, self._digests(files), settings, texts_of(parts.code))
+        if len(self._loaded) >= _REMEMBERED:
+            self._loaded.clear()
+        self._loaded[key] = made
+        return made
+
+    def _digests(self, files: Mapping[str, str]) -> dict[str, FileDigest]:
         found = {}
-        for role, path in parts.files.items():
-            if path is None:
-                continue
+        for role, path in files.items():
             try:
                 found[role] = self._cache.files.digest(path)
             except OSError as error:
@@ -139,29 +160,36 @@ class HostMethod(Cached[Any]):
         return lambda value: restore(args[0], self._bind(args, kwargs), value)
 
 
+class _Loaded:
+    """What some loaded objects are; it does not keep alive what the host has dropped."""
+
+    def __init__(
+        self,
+        things: tuple[Any, ...],
+        files: dict[str, FileDigest],
+        settings: dict[str, Any],
+        source: dict[str, str],
+    ) -> None:
+        self._things = [_reference(thing) for thing in things]
+        self.files = files
+        self.settings = settings
+        self.source = source
+        self.fingerprints: dict[Any, Fingerprint] = {}
+
+    def holds(self, things: tuple[Any, ...]) -> bool:
+        """Tell whether these are the same objects, not others at the same addresses."""
+        return all(ref() is thing for ref, thing in zip(self._things, things, strict=True))
+
+
 def _no_model(_: Any) -> Fingerprint:
     raise Bypass("not-loaded")
 
 
 def _reference(thing: Any) -> Callable[[], Any]:
-    """Refer to a loaded object without keeping a model in memory that the host has dropped."""
     try:
         return weakref.ref(thing)
     except TypeError:
         return lambda: thing
-
-
-def _code(parts: Parts) -> dict[str, str]:
-    """Read the source files of classes and functions on the path."""
-    texts: dict[str, str] = {}
-    for code in parts.code:
-        name = f"{code.__module__}.{code.__qualname__}"
-        try:
-            file = inspect.getsourcefile(code)
-            texts[name] = Path(file).read_text("utf-8", "replace") if file is not None else ""
-        except (OSError, TypeError):
-            texts[name] = ""
-    return texts
 
 
 def _effective(model: Model) -> dict[str, Any]:

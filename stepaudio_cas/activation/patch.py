@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.activation.method import HostMethod
 from stepaudio_cas.activation.session import say, shared_cache
-from stepaudio_cas.errors import Bypass
-from stepaudio_cas.identity.fingerprint import source_of
+from stepaudio_cas.activation.source import HostSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from stepaudio_cas.activation.plugin import HostClass, Method, Plugin
 
@@ -20,32 +21,40 @@ MARK: Final = "__stepaudio_cas__"
 
 def patch_class(
     plugin: Plugin, host: HostClass, found: type, namespace: Mapping[str, Any], module: str
-) -> int:
-    """Patch the methods of one class; return how many. One that does not fit is said and left."""
+) -> list[str]:
+    """Patch the methods of one class; return which. One that does not fit is said and left."""
     cache = shared_cache()
     if not cache.enabled:
-        return 0
-    fitting: list[str] = []
-    for method in host.methods:
-        original = vars(found).get(method.name)
-        if hasattr(original, MARK):
-            continue
-        trouble = misfit(method, original)
-        if trouble:
-            say(f"{plugin.name}: {module}.{host.name}.{method.name} is left alone: {trouble}")
-            continue
-        assert original is not None
-        source = _source(host, found, namespace)
+        return []
+    fitting = [method for method in host.methods if _fits(plugin, host, method, found, module)]
+    if not fitting:
+        return []
+    source = HostSource(found, host.helpers, namespace, module)
+    made = []
+    for method in fitting:
         name = f"{plugin.name}.{host.name}.{method.name}/{method.version}"
-        setattr(found, method.name, _wrap(HostMethod(cache, original, method, name, source)))
-        fitting.append(method.name)
-    if fitting:
-        stores = ", ".join(tier.store.url for tier in cache.chain.tiers)
-        cache.recorder.log.info(
-            f"{plugin.name}: {module}.{host.name}: {', '.join(fitting)} cached in {stores}"
-            f" ({cache.mode.value})"
-        )
-    return len(fitting)
+        made.append(HostMethod(cache, vars(found)[method.name], method, name, source))
+    for cached in made:
+        setattr(found, cached.method.name, _wrap(cached))
+    _prepare_new(found, made)
+    source.settle()
+    names = [method.name for method in fitting]
+    stores = ", ".join(tier.store.url for tier in cache.chain.tiers)
+    cache.recorder.log.info(
+        f"{plugin.name}: {module}.{host.name}: {', '.join(names)} cached in {stores}"
+        f" ({cache.mode.value})"
+    )
+    return names
+
+
+def _fits(plugin: Plugin, host: HostClass, method: Method, found: type, module: str) -> bool:
+    original = vars(found).get(method.name)
+    if hasattr(original, MARK):
+        return False
+    trouble = misfit(method, original)
+    if trouble:
+        say(f"{plugin.name}: {module}.{host.name}.{method.name} is left alone: {trouble}")
+    return not trouble
 
 
 def misfit(method: Method, original: Any) -> str:
@@ -54,6 +63,8 @@ def misfit(method: Method, original: Any) -> str:
         return "there is no such method"
     if not inspect.isfunction(original):
         return f"it is a {type(original).__name__}, not a plain method"
+    if inspect.iscoroutinefunction(original) or inspect.isgeneratorfunction(original):
+        return "it does not return its result when called"
     has = list(inspect.signature(original).parameters)[1:]
     knows = list(method.arguments)
     if has != knows:
@@ -64,26 +75,24 @@ def misfit(method: Method, original: Any) -> str:
 def _wrap(method: HostMethod) -> Callable[..., Any]:
     """Make a plain function of it, so that it binds, pickles and shows like the original."""
 
-    def cached(self: Any, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(method.original)
+    def cached(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return method(self, *args, **kwargs)
 
-    original = method.original
-    cached.__dict__.update(vars(original))
-    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
-        setattr(cached, name, getattr(original, name))
-    cached.__dict__["__wrapped__"] = original
     setattr(cached, MARK, method)
     return cached
 
 
-def _source(host: HostClass, found: type, namespace: Mapping[str, Any]) -> dict[str, str]:
-    """Take the text of the class, and of the functions of its module that it calls, as of now."""
-    texts: dict[str, str] = {}
-    for name, code in [(host.name, found), *((h, namespace.get(h)) for h in host.helpers)]:
-        if code is None:
-            continue
-        try:
-            texts[name] = source_of(code)
-        except Bypass:
-            texts[name] = ""  # a compiled host: its files are what tells its versions apart
-    return texts
+def _prepare_new(found: type, methods: Sequence[HostMethod]) -> None:
+    """Have the models of new instances described when they have just been loaded."""
+    original = vars(found).get("__init__")
+    if not isinstance(original, FunctionType):
+        return
+
+    @functools.wraps(original)
+    def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        for method in methods:
+            method.prepare(self)
+
+    found.__init__ = construct  # type: ignore[misc]

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-GROUP = "stepaudio_cas.plugins"
-
 
 class Role(NamedTuple):
     """How an argument gets into the key."""
@@ -48,9 +46,13 @@ def only(*allowed: Any) -> Role:
 
 
 class Parts(NamedTuple):
-    """What was loaded: `files` by role (weights, configurations), `arrays` by name (code books),
-    `settings` that were fixed then, and `code`: classes and functions whose source files count.
-    """  # noqa: D205
+    """What was loaded, as far as it decides the result.
+
+    `files` by role (weights, configurations), `arrays` by name (code books), `settings` that were
+    fixed then, and `code`: classes and functions whose source files count, those of their base
+    classes in the same package included. A file or piece of code that is None is not there; if a
+    model without it cannot be told from another, raise `LookupError` instead.
+    """
 
     files: Mapping[str, str | None] = {}
     arrays: Mapping[str, Any] = {}
@@ -63,11 +65,13 @@ class Model(NamedTuple):
 
     `loaded` are the objects that hold the model: as long as they are the same ones, `parts` is
     not called again. `settings` are values that may differ from call to call, read each time.
+    `deterministic` says whether two runs agree, where that depends on how the model is set.
     """
 
     loaded: tuple[Any, ...]
     parts: Callable[[], Parts]
     settings: Mapping[str, Any] = {}
+    deterministic: bool | None = None
 
 
 class Method(NamedTuple):
@@ -111,3 +115,23 @@ class Plugin(NamedTuple):
 
     name: str
     classes: Sequence[HostClass]
+
+
+def check(plugin: Plugin) -> None:
+    """Raise `TypeError` for the mistakes that are easily made in a declaration."""
+    for host in plugin.classes:
+        _expect(host, HostClass, "a class")
+        for names in (host.modules, host.owns, host.helpers):
+            if isinstance(names, str):
+                raise TypeError(f"{host.name}: {names!r} is one name where several are due")
+            for name in names:
+                _expect(name, str, f"{host.name}: a name")
+        for method in host.methods:
+            _expect(method, Method, f"{host.name}: a method")
+            for role in method.arguments.values():
+                _expect(role, Role, f"{host.name}.{method.name}: the role of an argument")
+
+
+def _expect(thing: Any, kind: type, what: str) -> None:
+    if not isinstance(thing, kind):
+        raise TypeError(f"{what} is {thing!r:.60}, not a {kind.__name__}")

@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
-from stepaudio_cas.activation.plugin import GROUP, HostClass, Plugin
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from stepaudio_cas.activation.plugin import HostClass, Plugin
+
+GROUP = "stepaudio_cas.plugins"
 
 
 class Registry:
     """Plugins, and which module and class names concern them."""
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
+    def __init__(self, plugins: Iterable[Plugin], troubles: Iterable[str] = ()) -> None:
         self.plugins = list(plugins)
-        classes = [(plugin, host) for plugin in self.plugins for host in plugin.classes]
-        self.tails = {tail for _, host in classes for tail in host.modules}
-        self.class_names = {host.name for _, host in classes}
-        self._classes = classes
+        self.troubles = list(troubles)
+        self._classes = [(plugin, host) for plugin in self.plugins for host in plugin.classes]
+        self.tails = frozenset(tail for _, host in self._classes for tail in host.modules)
+        self.class_names = frozenset(host.name for _, host in self._classes)
 
     @classmethod
     def discover(cls) -> Registry:
-        """Load the plugins that entry points name; say which one fails, and go on."""
+        """Load the plugins that entry points name; note which one fails, and go on."""
         allowed = _allowed()
-        plugins = []
-        for name, reference in sorted(entry_points().items()):
+        plugins: list[Plugin] = []
+        troubles: list[str] = []
+        for name, reference in sorted(entry_points(troubles).items()):
             if allowed is not None and name not in allowed:
                 continue
             try:
                 plugins.append(load(reference))
-            except Exception as error:
-                from stepaudio_cas.activation.session import say  # noqa: PLC0415
+            except (Exception, SystemExit) as error:  # a plugin does not end the host either
+                trouble = f"{type(error).__name__}: {error}"
+                troubles.append(f"plugin {name} ({reference}) is skipped: {trouble}")
+        return cls(plugins, troubles)
 
-                say(f"plugin {name} ({reference}) is skipped: {type(error).__name__}: {error}")
-        return cls(plugins)
+    def report(self) -> None:
+        """Say what was wrong with the plugins."""
+        for trouble in self.troubles:
+            _say(trouble)
 
-    def apply(self, namespace: Mapping[str, Any], module: str) -> int:
-        """Patch the host classes in a module; return how many methods were patched."""
-        patched = 0
+    def apply(self, namespace: Mapping[str, Any], module: str) -> bool:
+        """Patch the host classes in a module; return whether there was one."""
+        there = False
         for plugin, host in self._classes:
             found = namespace.get(host.name)
-            if isinstance(found, type) and is_host(found, host):
+            if not isinstance(found, type) or not is_host(found, host):
+                continue
+            there = True
+            try:
                 from stepaudio_cas.activation.patch import patch_class  # noqa: PLC0415 - heavy
 
-                patched += patch_class(plugin, host, found, namespace, module)
-        return patched
+                patch_class(plugin, host, found, namespace, module)
+            except Exception as error:  # the plugins after this one have their turn all the same
+                trouble = f"{type(error).__name__}: {error}"
+                _say(f"{plugin.name}: {module}.{host.name} is left as it is: {trouble}")
+        return there
 
 
 def is_host(found: type, host: HostClass) -> bool:
@@ -57,33 +70,40 @@ def is_host(found: type, host: HostClass) -> bool:
 
 
 def load(reference: str) -> Plugin:
-    """Import what an entry point refers to."""
+    """Import what an entry point refers to, and see that it is a plugin."""
     module, _, attribute = reference.partition(":")
-    found: Any = importlib.import_module(module)
+    __import__(module)
+    found: Any = sys.modules[module]
     for part in attribute.split("."):
         found = getattr(found, part)
+    from stepaudio_cas.activation.plugin import Plugin, check  # noqa: PLC0415 - imports `typing`
+
     if not isinstance(found, Plugin):
-        raise TypeError(f"{reference} is a {type(found).__name__}, not a Plugin")
+        raise TypeError(f"it is a {type(found).__name__}, not a Plugin")
+    check(found)
     return found
 
 
-def entry_points() -> dict[str, str]:
+def entry_points(troubles: list[str] | None = None) -> dict[str, str]:
     """Find the entry points of our group in all installed distributions.
 
     `importlib.metadata` does the same in ten times the time, which every process of the host
     would pay at its start.
     """
     found: dict[str, str] = {}
-    for folder in sys.path:
+    for folder in dict.fromkeys(sys.path):
         for text in _entry_point_files(folder or "."):
             for name, reference in _group_of(text):
-                found.setdefault(name, reference)
+                if found.setdefault(name, reference) != reference and troubles is not None:
+                    troubles.append(
+                        f"plugin {name} ({reference}) is skipped: {found[name]} has the same name"
+                    )
     return found
 
 
 def _entry_point_files(folder: str) -> Iterator[str]:
     try:
-        names = os.listdir(folder)
+        names = sorted(os.listdir(folder))
     except OSError:
         return
     for name in names:
@@ -109,6 +129,15 @@ def _group_of(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _allowed() -> set[str] | None:
+    if os.environ.get("STEPAUDIO_CAS_CONFIG"):
+        from stepaudio_cas.settings import read_settings  # noqa: PLC0415 - rarely needed so early
+
+        return set(read_settings()[0].plugins or ()) or None
     text = os.environ.get("STEPAUDIO_CAS_PLUGINS", "")
-    names = {name.strip() for name in text.split(",")} - {""}
-    return names or None
+    return {name.strip() for name in text.split(",")} - {""} or None
+
+
+def _say(text: str) -> None:
+    from stepaudio_cas.activation.session import say  # noqa: PLC0415 - only when there is need
+
+    say(text)

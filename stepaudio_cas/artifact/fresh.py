@@ -46,9 +46,6 @@ def _plan(value: Any) -> tuple[Callable[[], Any], int]:
         return _plan_list(value)
     if kind is tuple:
         copiers, size = _plan_items(value)
-        if len(copiers) == 3:  # the token triple, the hottest case by far
-            first, second, third = copiers
-            return (lambda: (first(), second(), third())), size
         return (lambda: tuple([copy() for copy in copiers])), size
     if kind is dict:
         copiers, size = _plan_items(value.values())

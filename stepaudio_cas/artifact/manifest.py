@@ -127,7 +127,7 @@ def _from_document(document: dict[str, Any]) -> Manifest:
 
 def _from_other(document: dict[str, Any]) -> Manifest:
     """Read fields in any order, with some left out and others added."""
-    extra = {name: document.pop(name) for name in document.keys() - _TYPES.keys()}
+    extra = {name: document.pop(name) for name in list(document) if name not in _TYPES}
     for name, value in document.items():
         if type(value) is not _TYPES[name] and not (_TYPES[name] is float and type(value) is int):
             raise Damaged("manifest", f"{name} is a {type(value).__name__}")

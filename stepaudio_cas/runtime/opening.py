@@ -89,7 +89,7 @@ def build_cache(settings: Settings, *, strict: bool = False) -> Cache:
         mode=mode,
         shadow=Shadow(settings.verify, recorder),
         housekeeping=Housekeeping(chain, background, recorder, _keeper(settings, tiers, recorder)),
-        files=FileDigests(_state_folder(settings, mode, backends) / "files.sqlite"),
+        files=FileDigests(state_folder(settings, mode, backends) / "files.sqlite"),
         strictness=settings.fingerprint,
     )
 
@@ -137,7 +137,7 @@ def _keeper(settings: Settings, tiers: Sequence[Tier], recorder: Recorder) -> Ke
     return None
 
 
-def _state_folder(settings: Settings, mode: Mode, backends: Sequence[Backend]) -> Path:
+def state_folder(settings: Settings, mode: Mode, backends: Sequence[Backend]) -> Path:
     """Return where this machine keeps what it can work out again: in the operator's own volume.
 
     A store that may only be read is left untouched.

@@ -222,16 +222,19 @@ class FileLock:
         self._path = path
         survive_fork(self)
 
+    def __del__(self) -> None:
+        self.release()  # whoever was to do it had no time left
+
     def release(self) -> None:
         """Remove the file and unlock; the kernel does the second when the process dies."""
-        if self._fd < 0:
+        fd, self._fd = self._fd, -1  # at once: a child forked from here on must not close it again
+        if fd < 0:
             return
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         with contextlib.suppress(OSError):
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-        os.close(self._fd)
-        self._fd = -1
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)
 
     def _after_fork(self) -> None:
         """Let go of the parent's lock without unlocking it."""

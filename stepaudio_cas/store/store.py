@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.artifact import codec
 from stepaudio_cas.artifact.manifest import MAX_BYTES, Manifest, open_manifest
 from stepaudio_cas.errors import Damaged
@@ -46,6 +47,10 @@ class Store:
         self._signer = signer
         self._described: set[str] = set()
         self._capabilities: Capabilities | None = None
+        self._after_fork()
+        survive_fork(self)
+
+    def _after_fork(self) -> None:
         self._probing = threading.Lock()
 
     @property

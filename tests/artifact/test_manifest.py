@@ -33,20 +33,19 @@ class Colour(enum.Enum):
     RED = 1
 
 
-json_values = st.recursive(
+simple = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
-    max_leaves=8,
+    | text
 )  # fmt: skip
-documents = st.dictionaries(text, json_values, max_size=3)
+parts = simple | st.lists(simple, max_size=3) | st.dictionaries(text, simple, max_size=3)
+documents = st.dictionaries(text, parts | st.lists(parts, max_size=2), max_size=3)
 manifests = st.builds(
     Manifest,
     key=st.just(KEY),
     object=st.just(OBJECT),
     size=st.integers(0),
     codec=text,
-    schema=st.text(max_size=8),
+    schema=text,
     plugin=text,
     created=text,
     compute_seconds=st.floats(0, allow_infinity=False),
@@ -55,7 +54,8 @@ manifests = st.builds(
     fingerprint=text,
     producer=documents,
     deterministic=st.booleans(),
-    label=st.text(max_size=8),
+    label=text,
+    extra=documents.map(lambda fields: {f"x-{name}": fields[name] for name in fields}),
 )
 
 

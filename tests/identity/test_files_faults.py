@@ -218,8 +218,8 @@ def test_a_locked_database_is_left_alone(digests, database, weights, reads, impa
     with opened(database) as other:
         other.execute(f"BEGIN {lock}")
         assert digests.digest(weights) == WEIGHTS
-        weights.write_bytes(b"changed")
-        assert digests.digest(weights).digest == blake3(b"changed").hexdigest()
+        weights.write_bytes(b"changed to this")
+        assert digests.digest(weights).digest == blake3(b"changed to this").hexdigest()
         other.execute("COMMIT")
     assert database.stat().st_ino == inode
     digests.digest(weights)

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from stepaudio_cas.runtime.background import Background
-from tests.runtime.helpers import GENEROUS
+from tests.runtime.helpers import GENEROUS, in_thread
 from tests.support.processes import in_child, wait_until
 
 
@@ -92,8 +92,10 @@ def test_flush_says_how_much_is_left_when_time_is_up(gate):
 
 def test_flush_waits_for_work_that_is_being_done(gate):
     queue = blocked(gate)
-    assert len(queue) == 1
-    assert queue.flush(0.01) == 1
+    flushed = in_thread(queue.flush, GENEROUS)
+    wait_until(lambda: queue._changed._waiters or flushed.done())
+    gate.set()
+    assert flushed.result(GENEROUS) == 0
 
 
 def test_an_unused_queue_is_flushed_at_once_and_has_no_thread():

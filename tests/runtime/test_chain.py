@@ -97,12 +97,13 @@ def test_a_promotion_does_not_replace_what_came_meanwhile(near, far, recorder):
     assert counted(recorder, "promoted") == counted(recorder, "lost") == 0
 
 
-def test_a_tier_that_may_only_be_read_gets_no_promotion(near, far, background):
+def test_a_tier_that_may_only_be_read_gets_no_promotion(near, far, recorder, background):
     store_entry(far)
-    subject = chain(near, far, background=background, ro=(0,))
+    subject = chain(near, far, recorder=recorder, background=background, ro=(0,))
     assert subject.find(KEY).tier == "t1"
     assert background.flush(GENEROUS) == 0
     assert value_in(near) is None
+    assert counted(recorder, "dropped") == 0
 
 
 def test_a_poisoned_lower_tier_promotes_nothing(subject, near, far, recorder, background):

@@ -270,6 +270,19 @@ def test_where_a_lock_cannot_be_had_in_time_everybody_goes_on(backend, recorder)
     assert counted(recorder, "error.timeout.tier") == 1
 
 
+def test_locks_that_fail_and_writes_that_fail_do_not_hide_each_other(subject, backend):
+    backend.fail("try_lock", OSError(errno.ENOLCK, "no locks available"))
+    for _ in range(3):
+        subject.try_lock(KEY)
+    assert commit(subject) is not None
+    backend.mend()
+    backend.fail("put", OSError("down"))
+    for number in range(3):
+        subject.try_lock(str(number))
+        commit(subject, number)
+    assert subject.writing.state == "open"
+
+
 def test_a_lock_that_comes_after_its_deadline_is_let_go(backend):
     subject = tier(backend, deadline=0.02)
     backend.hang("try_lock")

@@ -105,10 +105,12 @@ def test_without_a_single_thread_callers_are_told_at_once_and_later_served(monke
     pool = Workers("w")
     with monkeypatch.context() as patch:
         no_more_threads(patch)
-        with pytest.raises(Unavailable) as caught:
-            pool.start(lambda: 1)
-        assert caught.value.kind == "no-threads"
+        for _ in range(3):
+            with pytest.raises(Unavailable) as caught:
+                pool.start(lambda: 1)
+            assert caught.value.kind == "no-threads"
     assert pool.call(lambda: 1, GENEROUS) == 1
+    wait_until(lambda: pool._waiting == 1)  # and what was refused is not waited for
 
 
 def test_when_no_thread_can_be_added_those_there_do_the_work(monkeypatch, gate):

@@ -1,6 +1,7 @@
 """Locks of a store on a disk: exclusive, freed by death, and none of a forked child's business."""
 
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -49,6 +50,16 @@ def test_the_file_of_a_lock_goes_with_it(local, root):
     assert lock_file(root).exists()
     assert local.try_lock("name") is None
     again.release()
+
+
+def test_a_lock_that_nobody_refers_to_any_more_is_free(local, root):
+    """Its release may have been given up, because a store that hung took all the threads."""
+    held = local.try_lock("name")
+    assert local.try_lock("name") is None
+    del held
+    gc.collect()
+    assert not lock_file(root).exists()
+    assert local.try_lock("name") is not None
 
 
 def test_a_lock_is_freed_by_kill_9_even_of_a_process_that_has_started_others(local, root):

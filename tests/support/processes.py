@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +37,7 @@ def _fork(work, number, gate, opener):
         os.close(writer)
         return pid, reader
     code = 1
+    signal.alarm(100)  # a child that hangs is a failure, not a hang
     try:
         os.close(opener)
         os.read(gate, 1)  # ends when the parent has made all children

@@ -4,6 +4,8 @@
 """
 
 import errno
+import faulthandler
+import fcntl
 import os
 import random
 import signal
@@ -20,9 +22,13 @@ from stepaudio_cas.identity.digest import digest_bytes
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.local import LocalBackend
 from stepaudio_cas.store.store import Store
+from tests.support.values import recipe, tokens
 
 PATIENT = {"log": "off", "memory": "0", "deadline": "60s"}
 """A busy machine is no reason to give up a store, and every look-up goes to the disk."""
+
+HANGING = 90.0
+"""After so many seconds a child is not slow but hangs."""
 
 _REFRESHED = 4
 """Every so many-th voice may be written anew; all others keep their first artifact for ever."""
@@ -48,6 +54,19 @@ def is_right(number, value):
     return type(value) is tuple and value == encode(number, value[0][1])
 
 
+def watched(work):
+    """Have a child that hangs say where, in all of its threads, and end.
+
+    Not for the children of such a child.
+    """
+
+    def watching(*args):
+        faulthandler.dump_traceback_later(HANGING, exit=True)
+        return work(*args)
+
+    return watching
+
+
 def start(work):
     """Run `work()` in a forked child and return its process id; what it raises ends it with 1."""
     pid = os.fork()
@@ -55,7 +74,7 @@ def start(work):
         return pid
     code = 1
     try:
-        work()
+        watched(work)()
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -75,6 +94,11 @@ def refuse_links():
         raise OSError(errno.EPERM, "no hard links here")
 
     os.link = link
+
+
+def stub_locks():
+    """Let this process live on a file system whose locks do nothing."""
+    fcntl.flock = lambda *_: None
 
 
 class Frontier:
@@ -99,10 +123,9 @@ class Frontier:
 class Writer:
     """A process that asks for voices, new and old, until it is killed."""
 
-    def __init__(self, root, frontier, serial, *, links):
-        self.serial = serial
+    def __init__(self, root, frontier, serial, prepare):
         self._ready, ready = os.pipe()
-        self.pid = start(lambda: _write_for_ever(root, frontier, serial, ready, links=links))
+        self.pid = start(lambda: _write_for_ever(root, frontier, serial, ready, prepare))
         os.close(ready)
 
     def kill(self, after):
@@ -117,9 +140,8 @@ class Writer:
         return end_of(self.pid)
 
 
-def _write_for_ever(root, frontier, serial, ready, *, links):
-    if not links:
-        refuse_links()
+def _write_for_ever(root, frontier, serial, ready, prepare):
+    prepare()
     chance = random.Random(serial)
     refreshes = serial % _REFRESHED == 0
     random.seed()
@@ -185,21 +207,21 @@ class Reader(threading.Thread):
         return self.failures
 
 
-def harass(root, enough, *, links=True, writers=3, longest=0.05, chance=None):
+def harass(root, enough, *, prepare=lambda: None, writers=3, longest=0.05):
     """Have `writers` processes write and kill one after the other until `enough(kills)`.
 
-    Returns the number of kills and the reader that has watched.
+    `prepare` is called first in each of them. Returns the number of kills and the reader that has
+    watched.
     """
-    chance = chance or random.Random()
     frontier, serials, living, kills = Frontier(), iter(range(1 << 60)), deque(), 0
     frontier.advance(40)
-    reader = Reader(root, frontier, stable=links)
+    reader = Reader(root, frontier, stable=prepare is not refuse_links)
     reader.start()
     try:
         while not enough(kills):
             while len(living) < writers:
-                living.append(Writer(root, frontier, next(serials), links=links))
-            ended = living.popleft().kill(chance.uniform(0, longest))
+                living.append(Writer(root, frontier, next(serials), prepare))
+            ended = living.popleft().kill(random.uniform(0, longest))
             assert ended == -signal.SIGKILL, f"a writer has ended by itself: {ended}"
             kills += 1
             frontier.advance(10)
@@ -241,3 +263,15 @@ def survey(root):
     listed = {entry.path for entry in backend.list(layout.VERSION)}
     everything = {entry.path for entry in backend.everything(layout.VERSION)}
     return Survey(values, unreadable, sorted(everything - listed))
+
+
+def ask(cache, numbers):
+    """Ask for voices; every value must be right."""
+    for number in numbers:
+        value = cache.get_or_compute(recipe(number), lambda n=number: tokens(n))
+        assert value == tokens(number), f"voice {number}: {value!r:.200}"
+
+
+def ask_anew(root, numbers):
+    """Do so in a process that opens the store for itself, and neither flushes nor closes it."""
+    watched(ask)(cas.open(root, **PATIENT), numbers)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _ALWAYS = ("numpy", "torch", "blake3", "msgpack")
 
 
+def load() -> float:
+    """Return how many processes have been running, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
 def describe_machine(folder: Path, libraries: Libraries) -> dict[str, Any]:
     """Describe processor, system, disk and versions."""
     for name in _ALWAYS:
@@ -24,7 +29,6 @@ def describe_machine(folder: Path, libraries: Libraries) -> dict[str, Any]:
         "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "load": [round(number, 2) for number in os.getloadavg()],
         "system": f"{platform.system()} {platform.release()}",
         "file_system": _file_system(folder),
         "python": platform.python_version(),

@@ -52,8 +52,8 @@ def _machine(document: dict[str, Any]) -> str:
     return (
         f"{machine['when']}, {document['seconds']:.0f} s. {machine['processor']},"
         f" {machine['cores']} cores, {machine['system']}, stores on {machine['file_system']};"
-        f" load at the end {machine['load'][0]}. stepaudio-cas {machine['stepaudio_cas']},"
-        f" Python {machine['python']}, {versions}."
+        f" load before and after {' and '.join(map(str, machine['load']))}."
+        f" stepaudio-cas {machine['stepaudio_cas']}, Python {machine['python']}, {versions}."
     )
 
 

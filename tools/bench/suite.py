@@ -13,7 +13,7 @@ from tools.bench.bars import make_bars
 from tools.bench.fleet import Fleet
 from tools.bench.hits import Hits
 from tools.bench.libraries import Libraries
-from tools.bench.machine import describe_machine
+from tools.bench.machine import describe_machine, load
 from tools.bench.misses import measure_misses
 from tools.bench.repeats import measure_repeats
 from tools.bench.stages import measure_stages
@@ -32,7 +32,7 @@ FORMAT: Final = 1
 def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure in a temporary folder below `parent`; return the document that `--json` writes."""
     forget_settings()
-    started, sections = time.monotonic(), {}
+    started, sections, load_before = time.monotonic(), {}, load()
 
     @contextmanager
     def section(name: str) -> Iterator[None]:
@@ -66,7 +66,7 @@ def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[s
         with section("the host's own path"):
             libraries.await_compiling()
             beside_memory, beside_disk = hits.host()
-        machine = describe_machine(folder, libraries)
+        machine = {**describe_machine(folder, libraries), "load": [load_before, load()]}
     figures = {
         "memory_hit": _figures(memory | beside_memory),
         "disk_hit": _figures(disk | beside_disk),

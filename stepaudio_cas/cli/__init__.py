@@ -1,0 +1,1 @@
+"""`cas-tool`: one module per verb."""

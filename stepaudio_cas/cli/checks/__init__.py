@@ -1,0 +1,1 @@
+"""What `cas-tool doctor` looks at, one module per subject."""

@@ -1,0 +1,99 @@
+"""`cas-tool`: finds the verb, and lets its module do the rest.
+
+A verb is one line in `VERBS` and one module with two functions: `configure(parser)` adds arguments,
+`main(options)` does the work and returns an exit code. Only the module of the verb that was asked
+for is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from stepaudio_cas import __version__
+from stepaudio_cas.cli.codes import FINE, FOUND, INTERRUPTED, USAGE
+from stepaudio_cas.errors import CasError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS: Final[dict[str, tuple[str, str]]] = {
+    "doctor": ("stepaudio_cas.cli.doctor", "say whether everything works here, and the remedies"),
+    "run": ("stepaudio_cas.cli.run", "run a command, caching where start-up files do not reach"),
+}
+"""What there is, by name: its module, and what it does."""
+
+_DESCRIPTION: Final = "Looks after a store of what speech models have computed from recordings."
+_EXAMPLE: Final = """\
+example:
+  cas-tool --store /srv/voices doctor
+
+exit codes: 0 fine, 1 found something wrong, 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words, after = _split(sys.argv[1:] if argv is None else list(argv))
+    parser = build_parser(words)
+    options = parser.parse_args(words)
+    if options.verb is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options.after = after
+    try:
+        code: int = import_module(VERBS[options.verb][0]).main(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FINE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except CasError as error:
+        print(f"cas-tool: {error}", file=sys.stderr)  # noqa: T201 - a tool talks
+        return USAGE if isinstance(error, SettingError) else FOUND
+    return code
+
+
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Make the parser; verbs that are among the words come with their arguments."""
+    parser = argparse.ArgumentParser(
+        prog="cas-tool", parents=[_common()], description=_DESCRIPTION, **_style(_EXAMPLE)
+    )
+    parser.add_argument("--version", action="version", version=f"stepaudio-cas {__version__}")
+    parser.set_defaults(store=None, json=False, after=None)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name, (module, summary) in VERBS.items():
+        verb = verbs.add_parser(name, parents=[_common()], help=summary, **_style(""))
+        if name in words:
+            import_module(module).configure(verb)
+    return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    """Options that stand before or after the verb; made anew, because defaults are set on them."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument(
+        "--store", metavar="URL", help="a path or URL, or several with commas [$STEPAUDIO_CAS]"
+    )
+    common.add_argument("--json", action="store_true", help="write JSON, for programs")
+    return common
+
+
+def _style(epilog: str) -> dict[str, Any]:
+    return {
+        "epilog": epilog,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
+    """Cut at the first `--`: what follows is somebody else's command line."""
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
