@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PREFIX: Final = "STEPAUDIO_CAS"
-_OFF: Final = {"", "0", "off", "false", "no"}
+OFF: Final = {"", "0", "off", "false", "no"}
 _ON: Final = {"1", "on", "true", "yes"}
 
 
@@ -151,7 +151,7 @@ def _load_toml(text: str) -> dict[str, Any]:
 
 def split_stores(text: str) -> tuple[str, ...]:
     """Read the value of `STEPAUDIO_CAS`: off, on, or a chain of stores, fastest first."""
-    if text.lower() in _OFF:
+    if text.lower() in OFF:
         return ()
     if text.lower() in _ON:
         return ("default",)

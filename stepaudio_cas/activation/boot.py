@@ -32,7 +32,7 @@ def start(main: tuple[str, str] | None = None) -> None:
             if not _starting_up():
                 finder.discover()  # the host may be there already
     except Exception as error:
-        _say(f"cannot be activated: {type(error).__name__}: {error}; the host runs without it")
+        say(f"cannot be activated: {type(error).__name__}: {error}; the host runs without it")
 
 
 def _starting_up() -> bool:
@@ -41,9 +41,10 @@ def _starting_up() -> bool:
     return bool(getattr(spec, "_initializing", False))
 
 
-def _say(text: str) -> None:
-    if os.environ.get("STEPAUDIO_CAS_LOG") != "off":
-        line = f"stepaudio-cas: {text} (Python {sys.version.split()[0]})\n"
+def say(text: str) -> None:
+    """Say something, without importing anything for it."""
+    if os.environ.get("STEPAUDIO_CAS_LOG", "").strip().lower() != "off":
+        line = f"stepaudio-cas: {' '.join(text.split())} (Python {sys.version.split()[0]})\n"
         try:
             os.write(2, line.encode("utf-8", "backslashreplace"))
         except OSError:

@@ -7,8 +7,11 @@ so that `inspect`, `importlib.resources` and reloading work as ever.
 
 from __future__ import annotations
 
+import os
 import sys
-from _thread import _local
+from _thread import _local, allocate_lock
+
+from stepaudio_cas.activation.boot import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 
     from stepaudio_cas.activation.registry import Registry
 
+_frozen: Any = sys.modules["_frozen_importlib_external"]  # as importlib.machinery has them
+_OF_ONE_MODULE = {
+    *(_frozen.SourceFileLoader, _frozen.SourcelessFileLoader, _frozen.ExtensionFileLoader)
+}
+
 _UNCONCERNED = sys.stdlib_module_names | {
     *("sitecustomize", "usercustomize", "stepaudio_cas", "stepaudio_cas_plugins")
 }
@@ -28,16 +36,22 @@ _UNCONCERNED = sys.stdlib_module_names | {
 class Finder:
     """Tells the plugins of host modules as they are loaded.
 
-    The plugins are looked for at the first import of anything that is not Python's own: until then
-    nothing of theirs can be needed, and in many processes it never is.
+    The plugins are looked for when the first module that is not Python's own has been loaded:
+    until then nothing of theirs can be needed, and in many processes it never is. That is never
+    done in `find_spec`, and nothing is imported there: the import lock is held, and a thread that
+    has the lock of a module which is needed may be waiting for it.
     """
 
     def __init__(self) -> None:
-        self._found: dict[str, Registry] = {}
+        self.registry: Registry | None = None
         self._tails: frozenset[str] | None = None
         self._busy = _local()
+        self._looking = allocate_lock()
         self._main_classes: set[str] = set()
-        self.awaited: frozenset[str] = frozenset()
+        self.awaited: dict[str, Callable[[ModuleSpec], None]] = {}
+
+    def _after_fork(self) -> None:
+        self._looking = allocate_lock()  # the thread that held it is not in the child
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Find nothing of our own: have the others find it, and look at what they found."""
@@ -48,47 +62,42 @@ class Finder:
             return None
         self._busy.flag = True
         try:
-            return self._look(name, path, target)
+            spec = _find_elsewhere(self, name, path, target)
+            if spec is not None and name in self.awaited:
+                self.awaited[name](spec)
+            if spec is not None and (tails is None or name.rpartition(".")[2] in tails):
+                self._watch(spec)
         except Exception as error:  # an import of the host never fails because of us
-            _report(f"looking at the import of {name} failed: {error}")
+            say(f"looking at the import of {name} failed: {type(error).__name__}: {error}")
             return None
+        else:
+            return spec
         finally:
             self._busy.flag = False
 
-    def _look(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
-        tail = name.rpartition(".")[2]
-        known = tail in self.discover().tails
-        if not known and name not in self.awaited:
-            return None
-        spec = _find_elsewhere(self, name, path, target)
-        if spec is not None and name in self.awaited:
-            from stepaudio_cas.activation.main_module import look_at_spec  # noqa: PLC0415
-
-            look_at_spec(self, spec)
-        if spec is not None and known:
-            self._watch(spec)
-        return spec
-
-    def discover(self) -> Registry:
+    def discover(self) -> Registry | None:
         """Look for the plugins, once, and for host classes that are there already.
 
-        No lock is held meanwhile: plugins import modules, other threads hold the locks of modules.
+        While another thread does it, this one is not kept waiting and gets None: it may hold the
+        lock of a module which a plugin is about to import.
         """
-        known = self._found.get("registry")
-        if known is not None:
-            return known
-        from stepaudio_cas.activation.registry import Registry  # noqa: PLC0415 - first needed here
-
-        was, self._busy.flag = getattr(self._busy, "flag", False), True
+        looking = self._looking
+        if self.registry is not None or not looking.acquire(blocking=False):
+            return self.registry
         try:
-            made = Registry.discover()
-            if self._found.setdefault("registry", made) is made:
+            if self._tails is None:
+                from stepaudio_cas.activation.registry import Registry  # noqa: PLC0415 - not at start
+
+                made = Registry.discover()
+                self._tails, self.registry = made.tails, made
                 made.report()
-                self._tails = made.tails
                 self._look_back()
+        except Exception as error:
+            self._tails = self._tails or frozenset()
+            say(f"plugins cannot be looked for: {type(error).__name__}: {error}")
         finally:
-            self._busy.flag = was
-        return self._found["registry"]
+            looking.release()
+        return self.registry
 
     def _look_back(self) -> None:
         wanted = {"__main__", "__mp_main__", *(self._tails or ())}
@@ -108,7 +117,7 @@ class Finder:
             self._expect_main()
 
     def _expect_main(self) -> None:
-        names = self._main_classes & self.discover().class_names
+        names = self._main_classes & self.registry.class_names if self.registry else None
         if names:
             from stepaudio_cas.activation.main_module import watch_classes  # noqa: PLC0415
 
@@ -123,17 +132,12 @@ class Finder:
 
     def _watched(self, name: str, loader: Any) -> Any:
         """Have a loader tell us of modules: in place, where it is that of one module alone."""
-        from importlib import machinery  # noqa: PLC0415 - first needed here
-
         execute = getattr(loader, "exec_module", None)
         if execute is None:
-            _report(f"{name} is loaded by a {type(loader).__name__}, which cannot be watched")
+            if self._tails is not None:
+                say(f"{name} is loaded by a {type(loader).__name__}, which cannot be watched")
             return loader
-        if type(loader) not in {
-            machinery.SourceFileLoader,
-            machinery.SourcelessFileLoader,
-            machinery.ExtensionFileLoader,
-        }:
+        if type(loader) not in _OF_ONE_MODULE:
             return _Watched(loader, self.loaded)
 
         def exec_module(module: ModuleType) -> None:
@@ -144,11 +148,16 @@ class Finder:
         return loader
 
     def loaded(self, module: ModuleType) -> None:
-        """Have the plugins look at a module that is complete."""
+        """Have the plugins look at a module that is complete.
+
+        If another thread is looking for them, that will end with a look at all modules.
+        """
         try:
-            self.discover().apply(vars(module), module.__name__)
+            registry = self.discover()
+            if registry is not None:
+                registry.apply(vars(module), module.__name__)
         except Exception as error:
-            _report(f"a module is left as it is: {type(error).__name__}: {error}")
+            say(f"a module is left as it is: {type(error).__name__}: {error}")
 
 
 class _Watched:
@@ -184,6 +193,8 @@ def install() -> Finder | None:
         return None
     finder = Finder()
     sys.meta_path.insert(0, finder)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=finder._after_fork)  # noqa: SLF001 - of this module
     return finder
 
 
@@ -210,9 +221,3 @@ def _find_elsewhere(me: Finder, name: str, path: Any, target: Any) -> ModuleSpec
             found: ModuleSpec = spec
             return found
     return None
-
-
-def _report(text: str) -> None:
-    from stepaudio_cas.activation.session import say  # noqa: PLC0415 - only when there is need
-
-    say(text)

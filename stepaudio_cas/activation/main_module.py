@@ -36,7 +36,11 @@ def expect_main(finder: Finder, main: tuple[str, str] | None = None) -> None:
     if kind == "script":
         finder.expect(_classes_in(name))
     elif kind == "module" and name.partition(".")[0] not in sys.stdlib_module_names:
-        finder.awaited = frozenset({name, f"{name}.__main__"})
+
+        def look(spec: ModuleSpec) -> None:
+            _look_at_spec(finder, spec)
+
+        finder.awaited = {name: look, f"{name}.__main__": look}
 
 
 def _main_of(argv: list[str]) -> tuple[str, str]:
@@ -68,10 +72,10 @@ def _option(word: str) -> tuple[str, str]:
     return "", ""
 
 
-def look_at_spec(finder: Finder, spec: ModuleSpec) -> None:
+def _look_at_spec(finder: Finder, spec: ModuleSpec) -> None:
     """Look into the `-m` module, now that it has been found; for a package, wait for `__main__`."""
     if spec.submodule_search_locations is None:
-        finder.awaited = frozenset()
+        finder.awaited = {}
         if spec.origin is not None:
             finder.expect(_classes_in(spec.origin))
 
@@ -121,7 +125,8 @@ def watch_classes(finder: Finder, names: set[str]) -> None:
 
 def _look_at_class(finder: Finder, made: type, namespace: dict[str, Any]) -> None:
     try:
-        if finder.discover().apply({**namespace, made.__name__: made}, made.__module__):
+        names = {**namespace, made.__name__: made}
+        if finder.registry is not None and finder.registry.apply(names, made.__module__):
             _waiting.discard(made.__name__)
     except Exception as error:
         from stepaudio_cas.activation.session import say  # noqa: PLC0415

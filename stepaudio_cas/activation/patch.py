@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from stepaudio_cas.activation.plugin import HostClass, Method, Plugin
 
 MARK: Final = "__stepaudio_cas__"
+
+_refused: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
 
 
 def patch_class(
@@ -52,7 +55,9 @@ def _fits(plugin: Plugin, host: HostClass, method: Method, found: type, module: 
     if hasattr(original, MARK):
         return False
     trouble = misfit(method, original)
-    if trouble:
+    said = _refused.setdefault(found, set())
+    if trouble and trouble not in said:  # other modules have the same class
+        said.add(trouble)
         say(f"{plugin.name}: {module}.{host.name}.{method.name} is left alone: {trouble}")
     return not trouble
 

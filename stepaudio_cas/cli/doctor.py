@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,8 +9,8 @@ from stepaudio_cas import __version__
 from stepaudio_cas.cli.checks import configuration, host, interpreter, plugins, stores
 from stepaudio_cas.cli.checks.finding import Finding, State, worst, wrong
 from stepaudio_cas.cli.codes import FINE, FOUND
+from stepaudio_cas.cli.context import read
 from stepaudio_cas.cli.output import Output
-from stepaudio_cas.settings import PREFIX, read_settings
 
 if TYPE_CHECKING:
     import argparse
@@ -69,11 +68,7 @@ def examine(
     python: str | None, folder: str | None, store: str | None
 ) -> tuple[Settings, list[Finding], dict[str, Any]]:
     """Make all checks."""
-    environment = dict(os.environ)
-    if store is not None:
-        configuration.stores_of(store)
-        environment[PREFIX] = store
-    settings, problems = read_settings(environment)
+    settings, problems, environment = read(store)
     command = [python] if python else [sys.executable, *interpreter.own_options()]
     schemes = sorted(_schemes(settings.stores)) if python else []
     findings, seen = interpreter.examine(command, environment, schemes)

@@ -17,15 +17,15 @@ import signal
 import sys
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stepaudio_cas import activation
 from stepaudio_cas.activation.registry import GROUP
 from stepaudio_cas.activation.runner import FOLDERS
 from stepaudio_cas.cli.command import take_apart
+from stepaudio_cas.cli.context import absolute
 from stepaudio_cas.errors import SettingError
-from stepaudio_cas.settings import PREFIX, split_stores
+from stepaudio_cas.settings import OFF, PREFIX
 
 if TYPE_CHECKING:
     import argparse
@@ -87,22 +87,13 @@ def make_plan(command: Sequence[str], environment: Mapping[str, str], store: str
         variables[PREFIX] = absolute(store)
     elif f"{PREFIX}_CONFIG" not in variables:
         variables.setdefault(PREFIX, "1")
-    switched_on = variables.get(PREFIX) is None or split_stores(variables[PREFIX].strip())
-    if not switched_on:
+    if variables.get(PREFIX, "1").strip().lower() in OFF:
         return Plan(command[0], list(command), variables)
     earlier = variables.get("PYTHONPATH")
     variables["PYTHONPATH"] = os.pathsep.join([ON_PATH, earlier] if earlier else [ON_PATH])
     variables[FOLDERS] = os.pathsep.join([str(sys.implementation.cache_tag), *folders()])
     argv = _for_interpreter(command) or _for_script(command) or list(command)
     return Plan(argv[0], argv, variables)
-
-
-def absolute(stores: str) -> str:
-    """Write a chain of stores so that it means the same in any folder."""
-    return ",".join(
-        store if store == "default" or "://" in store else os.path.abspath(Path(store).expanduser())
-        for store in split_stores(stores)
-    ).replace("default", "1")
 
 
 def folders() -> list[str]:

@@ -79,7 +79,9 @@ class Keeper:
 
     def _pass(self) -> Iterator[None]:
         fold(self._backend, clock=self._clock)
-        self._measure(layout.PROBES)
+        for folder in (layout.PROBES, layout.COUNTERS, layout.FINGERPRINTS):
+            self._measure(folder)
+        self._release_dead_locks()
         if self._max_size is None and self._ttl is None:
             return
         total = 0
@@ -94,6 +96,16 @@ class Keeper:
             now = self._clock()
             unused_since = now - self._ttl if self._ttl is not None else 0.0
             yield from _Sweep(self._backend, self._recorder, now, excess, unused_since).steps()
+
+    def _release_dead_locks(self) -> None:
+        """Remove the lock files of processes that were killed: taking one and letting go does."""
+        limit = self._clock() - GRACE
+        for entry in self._backend.list(layout.LEASES):
+            if entry.mtime < limit:
+                name = entry.path.rsplit("/", 1)[-1].removesuffix(".lock")
+                lock = self._backend.try_lock(name)
+                if lock is not None:
+                    lock.release()
 
     def _measure(self, folder: str) -> int:
         """Add up a folder, and remove what killed writers left in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import time
 from typing import Final
 
@@ -48,6 +49,8 @@ class Log:
             return
         line = f"stepaudio-cas: {' '.join(text.split())}\n"
         try:
-            os.write(_STDERR, line.encode("utf-8", "backslashreplace"))
-        except OSError:
+            # A pipe that nobody reads would hold the host up: then the line is lost.
+            if select.select((), (_STDERR,), (), 0)[1]:
+                os.write(_STDERR, line.encode("utf-8", "backslashreplace"))
+        except (OSError, ValueError):
             return

@@ -140,6 +140,7 @@ class Tier:
             "writable": self.writable,
             "reading": self.reading.state,
             "writing": self.writing.state,
+            "locking": self.locking.state,
             "capabilities": None if known is None else asdict(known),
         }
 

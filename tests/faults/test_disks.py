@@ -120,9 +120,7 @@ def foreign_store(open_cache):
         cache._housekeeping.started = True
         cache.get_or_compute(recipe(), Computation())
     yield root
-    for path in [folder, *folder.rglob("*")]:
-        if path.is_dir():
-            path.chmod(0o755)
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)
     shutil.rmtree(folder)
 
 

@@ -1,5 +1,6 @@
 """Fork and spawn in the middle of use."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -13,7 +14,7 @@ from stepaudio_cas import _fork
 from stepaudio_cas.activation import session
 from stepaudio_cas.runtime import opening
 from stepaudio_cas.store import layout, store
-from stepaudio_cas.store.counters import read_tally
+from stepaudio_cas.store.counters import load_tally
 from stepaudio_cas.store.local import LocalBackend
 from stepaudio_cas.store.probe import Capabilities
 from tests.runtime.helpers import GENEROUS, in_thread
@@ -53,15 +54,17 @@ def in_use(cache, threads=4):
     assert failures == []
 
 
-def calls_in(root):
-    """Return how many calls all processes together say to have served."""
-    tally = read_tally(LocalBackend(root))
-    assert tally.total("error.") == 0
-    return tally.total("miss") + tally.total("hit.")
-
-
-def processes_in(root):
-    return len(list(LocalBackend(root).list(layout.COUNTERS)))
+def calls_by_process(root):
+    """Return how many calls each process says to have served, by its process id."""
+    backend, calls = LocalBackend(root), {}
+    for entry in backend.list(layout.COUNTERS):
+        document = backend.get(entry.path)
+        tally = load_tally(document)
+        assert tally.total("error.") == 0
+        pid = json.loads(document)["process"]["pid"]
+        assert pid not in calls
+        calls[pid] = tally.total("miss") + tally.total("hit.")
+    return calls
 
 
 def test_children_forked_in_the_middle_of_use_work_at_once_and_count_for_themselves(
@@ -79,12 +82,11 @@ def test_children_forked_in_the_middle_of_use_work_at_once_and_count_for_themsel
         children = []
         for number in range(forks):
             children.append(start(lambda n=number: child(n)))
-            if len(children) == 4:
-                assert end_of(children.pop(0)) == 0
-        assert [end_of(pid) for pid in children] == [0] * 3
+            if number > 2:
+                assert end_of(children[number - 3]) == 0
+        assert [end_of(pid) for pid in children[-3:]] == [0] * 3
     assert cache.flush(GENEROUS)
-    assert calls_in(root) == sum(calls) + 3 * forks
-    assert processes_in(root) == 1 + forks
+    assert calls_by_process(root) == {os.getpid(): sum(calls)} | dict.fromkeys(children, 3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -103,46 +105,50 @@ def test_a_child_of_multiprocessing_works_at_once_and_its_counters_are_saved_whe
             process.join(HANGING + GENEROUS)
         assert [process.exitcode for process in started] == [0] * children
     cache.close()
-    assert calls_in(root) == sum(calls) + 3 * children
-    assert processes_in(root) == 1 + children
+    pids = [process.pid for process in started]
+    assert calls_by_process(root) == {os.getpid(): sum(calls)} | dict.fromkeys(pids, 3)
 
 
 def test_a_child_of_multiprocessing_that_uses_its_parents_cache_saves_only_its_own_counters(
     root, open_cache
 ):
-    cache, children = open_cache(), 3
+    cache, pids = open_cache(), []
     ask(cache, range(5))  # not saved yet
-    for number in range(children):
+    for number in range(3):
         process = multiprocessing.get_context("fork").Process(
             target=watched(ask), args=(cache, [0, 1, 10 + number])
         )
         process.start()
         process.join(HANGING + GENEROUS)
         assert process.exitcode == 0
+        pids.append(process.pid)
     cache.close()
-    assert calls_in(root) == 5 + 3 * children
-    assert processes_in(root) == 1 + children
+    assert calls_by_process(root) == {os.getpid(): 5} | dict.fromkeys(pids, 3)
 
 
 def test_a_child_that_has_not_used_the_cache_saves_nothing(root, open_cache):
     cache = open_cache()
     ask(cache, range(5))
     assert in_child(watched(lambda: (cache.flush(GENEROUS), cache.close())[0])) is True
-    assert processes_in(root) == 0
     cache.close()
-    assert calls_in(root) == 5
+    assert calls_by_process(root) == {os.getpid(): 5}
 
 
 def test_a_grandchild_works_too(root, open_cache):
     cache = open_cache(**PATIENT)
     ask(cache, [0])
 
+    def grandchild():
+        ask(cache, [0, 1, 2])
+        assert cache.flush(GENEROUS)
+        return os.getpid()
+
     def child():
         ask(cache, [0, 1])
-        return in_child(lambda: (ask(cache, [0, 1, 2]), cache.flush(GENEROUS))[1])
+        return in_child(grandchild)
 
-    assert in_child(watched(child)) is True
-    assert calls_in(root) == 3
+    pid = in_child(watched(child))
+    assert calls_by_process(root)[pid] == 3
 
 
 def test_what_waits_in_the_parents_queue_is_written_by_the_parent_alone(root, tmp_path, open_cache):

@@ -33,6 +33,7 @@ def test_a_child_forked_while_a_lock_of_ours_is_held_is_not_stopped_by_it(open_o
     tier = cache.chain.tiers[0]
 
     def child():
+        assert not cache._housekeeping.started, "its thread is the parent's"
         for breaker in (tier.reading, tier.writing, tier.locking):
             breaker.failed()
         values = [cache.get_or_compute(recipe(n), Computation(number=n)) for n in (0, 1, 1)]

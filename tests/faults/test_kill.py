@@ -79,29 +79,28 @@ def test_without_hard_links_what_a_killed_writer_leaves_half_done_is_a_miss(root
     assert read_tally(LocalBackend(root)).total("miss") > 0
 
 
-def dies_at(step, work, *, half, links):
+def dies_at(step, work, *, prepare, half):
     """Run `work()` in a child that is killed when it comes to its `step`-th change of the disk.
 
-    With `half`, a write has put half of its bytes there. Returns False if there are fewer steps.
+    With `half`, to its `step`-th write, half of which it does. Returns False if there are fewer.
     """
 
     def child():
-        if not links:
-            refuse_links()
+        prepare()
         steps = count()
 
-        def deadly(name, function):
+        def deadly(function):
             def call(*args, **options):
                 if next(steps) == step:
-                    if half and name == "write":
+                    if half:
                         function(args[0], args[1][: len(args[1]) // 2])
                     os.kill(os.getpid(), signal.SIGKILL)
                 return function(*args, **options)
 
             return call
 
-        for name in CHANGES:
-            setattr(os, name, deadly(name, getattr(os, name)))
+        for name in ["write"] if half else CHANGES:
+            setattr(os, name, deadly(getattr(os, name)))
         work()
 
     status = end_of(start(child))
@@ -109,15 +108,14 @@ def dies_at(step, work, *, half, links):
     return status != 0
 
 
-def every_death(folder, work, *, before=None, links=True):
+def every_death(folder, work, *, before=lambda _: None, prepare=lambda: None):
     """Yield a store for each step at which `work(store)` can die, after it has died there."""
     for half in (False, True):
         for step in count():
             root = folder / f"{step}-{half}"
-            if before is not None:
-                before(root)
-            if not dies_at(step, lambda here=root: work(here), half=half, links=links):
-                assert step > 5
+            before(root)
+            if not dies_at(step, lambda here=root: work(here), prepare=prepare, half=half):
+                assert step >= (2 if half else 12)
                 break
             yield root
 
@@ -131,18 +129,19 @@ def commit(root, nonce, **options):
     lock.release()
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
-def test_killed_at_any_step_a_first_write_is_all_there_or_not_at_all(root, open_cache, links):
+@pytest.mark.parametrize("prepare", [lambda: None, refuse_links], ids=["links", "no links"])
+def test_killed_at_any_step_a_first_write_is_all_there_or_not_at_all(root, open_cache, prepare):
     outcomes = []
-    for here in every_death(root, lambda root: commit(root, nonce=1), links=links):
+    for here in every_death(root, lambda root: commit(root, nonce=1), prepare=prepare):
         found = survey(here)
-        assert found.unreadable == [] or not links
+        assert found.unreadable == [] or prepare is refuse_links
         assert all(map(is_temporary, found.hidden))
         outcomes.append(found.values.get(0))
         standing = outcomes[-1] or encode(0, 2)
         cache = open_cache(here, **PATIENT)
         assert cache.get_or_compute(voice(0), lambda: encode(0, 2)) == standing
         assert survey(here).values == {0: standing}
+        cache.close()
     assert None in outcomes
     assert encode(0, 1) in outcomes
 

@@ -235,3 +235,16 @@ def test_threads_share_one_memory(digests, tmp_path):
     found = in_threads(4, lambda n: [digests.digest(name) for name in names[n:] + names[:n]])
     for n, row in enumerate(found):
         assert row == [of(name.name.encode()) for name in names[n:] + names[:n]]
+
+
+def test_an_inode_may_be_larger_than_the_databases_integers(digests, weights, reads, monkeypatch):
+    class Stat:
+        def __init__(self, found):
+            self.__dict__ = {n: getattr(found, n) for n in dir(found) if n.startswith("st_")}
+            self.st_ino |= 1 << 63
+
+    stat = os.stat
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "stat", lambda path, **options: Stat(stat(path, **options)))
+        assert [digests.digest(weights), digests.digest(weights)] == [of(b"weights")] * 2
+    assert len(reads) == 1

@@ -243,6 +243,17 @@ def test_what_was_finished_between_looking_and_locking_is_not_computed(open_cach
     assert ask(ours, 0, 1) == [[1]]
 
 
+def test_who_comes_second_returns_what_was_first(cache, open_cache):
+    def compute(positions):
+        with open_cache(memory="0") as other:
+            other.put(recipe(1), ["first"])
+        return [["ours"] for _ in positions]
+
+    assert cache.get_many(recipes(0, 1), compute) == [["ours"], ["first"]]
+    assert counters(cache)["lost"] == 1
+    assert cache.get(recipe(1)) == ["first"]
+
+
 def test_batches_that_overlap_in_opposite_order_do_not_block_each_other(open_cache):
     caches = [open_cache(memory="0"), open_cache(memory="0"), open_cache()]
     meeting = threading.Barrier(3)

@@ -90,6 +90,23 @@ def test_an_exception_runs_the_host_once_and_has_its_traceback_once(cache):
     assert caught.value.__context__ is None
 
 
+def test_a_failure_of_ours_on_top_of_the_hosts_does_not_hide_it_or_run_it_again(cache, monkeypatch):
+    runs, error = [], ValueError("theirs")
+
+    def compute():
+        runs.append(1)
+        raise error
+
+    def fail(*_):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(cache.flights, "finish", fail)
+    with pytest.raises(ValueError) as caught:
+        cache.get_or_compute(recipe(), compute)
+    assert caught.value is error
+    assert runs == [1]
+
+
 class Mine:
     pass
 

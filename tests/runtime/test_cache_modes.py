@@ -63,10 +63,11 @@ def test_refresh_computes_anew_and_writes_over_what_is_there(filled, open_cache)
     with open_cache(mode="refresh") as cache:
         assert cache.get_or_compute(recipe(), compute) == NEW
         assert cache.get_or_compute(recipe(), compute) == NEW
-        assert cache.get_many([recipe()], lambda _: [NEW]) == [NEW]
+        assert open_cache().get(recipe()) == NEW
+        assert cache.get_many([recipe()], lambda _: [[3]]) == [[3]]
         assert cache.get(recipe(), "nothing") == "nothing"
     assert compute.runs == 2
-    assert open_cache().get(recipe()) == NEW
+    assert open_cache().get(recipe()) == [3]
 
 
 def test_off_computes_and_touches_nothing(filled, open_cache, root, tmp_path):

@@ -115,13 +115,19 @@ def test_different_keys_do_not_wait_for_each_other(cache):
     first.result(GENEROUS)
 
 
-def test_another_process_waits_for_the_one_that_computes_and_gets_its_result(open_cache):
+def test_another_process_waits_for_the_one_that_computes_and_gets_its_result(
+    open_cache, monkeypatch
+):
     ours, theirs = open_cache(memory="0"), open_cache(memory="0")
-    slow, compute = Slow(), Computation([0])
+    slow, compute, tried = Slow(), Computation([0]), []
+    tier = theirs.chain.tiers[0]
+    try_lock = tier.try_lock
+    monkeypatch.setattr(tier, "try_lock", lambda key: tried.append(try_lock(key)) or tried[-1])
     first = asking(ours, slow)
     assert slow.begun.wait(GENEROUS)
     second = asking(theirs, compute)
-    wait_until(lambda: theirs.flights._flights)
+    wait_until(lambda: tried)
+    assert tried[0] == (False, None)
     slow.go_on.set()
     assert first.result(GENEROUS) == second.result(GENEROUS) == tokens()
     assert compute.runs == 0

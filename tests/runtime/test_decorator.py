@@ -1,3 +1,4 @@
+import contextlib
 import inspect
 
 import numpy as np
@@ -108,6 +109,9 @@ def test_an_ignored_parameter_that_is_not_there_is_refused(cache):
 )
 def test_arguments_that_do_not_fit_raise_the_functions_own_error(cache, args, kwargs):
     cached = cache.cached(module_level)
+    for value in ([], 1):
+        with contextlib.suppress(TypeError):
+            cached(value)  # what is kept by now is no answer to the wrong call
     with pytest.raises(TypeError) as expected:
         module_level(*args, **kwargs)
     with pytest.raises(TypeError) as found:

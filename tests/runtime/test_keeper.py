@@ -1,11 +1,14 @@
+import os
+
 import pytest
 
-from stepaudio_cas.runtime.keeper import GRACE, KEEP_SHARE
+from stepaudio_cas.runtime.keeper import GRACE, KEEP_SHARE, Keeper
 from stepaudio_cas.runtime.log import Log
 from stepaudio_cas.runtime.recorder import Recorder
 from stepaudio_cas.settings import Level
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import Subject, read_tally
+from stepaudio_cas.store.local import LocalBackend
 from tests.runtime.helpers import counted
 from tests.runtime.keeping import HOUR, NOW, Shelf
 from tests.support.values import recipe
@@ -62,6 +65,14 @@ def test_entries_of_the_same_minute_go_only_as_far_as_needed(shelf):
     limit = shelf.size() // 2
     shelf.keep(max_size=limit)
     assert KEEP_SHARE * limit - shelf.size() // 4 < shelf.size() <= KEEP_SHARE * limit
+
+
+def test_within_a_minute_and_a_shard_the_order_of_use_still_counts(shelf):
+    numbers = [n for n in range(2000) if recipe(n).key.startswith("00")][:6]
+    for age, number in enumerate(numbers):
+        shelf.add(number, hours=1 + age / HOUR)
+    shelf.keep(max_size=shelf.size() * 2 // 3)
+    assert shelf.left(numbers) == numbers[:3]
 
 
 def test_what_was_not_used_for_longer_than_its_time_to_live_goes(shelf):
@@ -208,3 +219,16 @@ def test_without_bounds_nothing_is_removed(shelf):
     shelf.keep()
     assert shelf.left([1]) == [1]
     assert lost in shelf.objects()
+
+
+def test_lock_files_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+    backend = LocalBackend(tmp_path / "store")
+    held = backend.try_lock("held")
+    assert held is not None
+    leases = tmp_path / "store" / layout.LEASES
+    (leases / "dead.lock").write_bytes(b"")
+    for file in leases.iterdir():
+        os.utime(file, (1, 1))
+    Keeper(backend, Recorder(Log(Level.OFF)), max_size=None, ttl=None).run()
+    assert [file.name for file in leases.iterdir()] == ["held.lock"]
+    held.release()

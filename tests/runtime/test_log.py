@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import os
 import subprocess
@@ -108,3 +109,20 @@ def test_lines_of_many_processes_do_not_mix(capfd):
         children.append(pid)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
     assert capfd.readouterr().err.splitlines() == [f"stepaudio-cas: {text}"] * 200
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up():
+    reader, writer = os.pipe()
+    kept = os.dup(2)
+    try:
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 65536)
+        os.set_blocking(writer, True)
+        os.dup2(writer, 2)
+        Log(Level.INFO).info("is lost")
+    finally:
+        os.dup2(kept, 2)
+        for fd in (kept, reader, writer):
+            os.close(fd)

@@ -221,8 +221,9 @@ def test_a_hanging_store_costs_a_deadline_three_times_and_then_nothing(backend, 
     subject = tier(backend, recorder, deadline=0.02)
     backend.hang("get")
     assert [subject.read(KEY) for _ in range(10)] == [None] * 10
-    assert counted(recorder, "error.timeout.tier") == 3
-    assert len(backend.calls) == 3
+    assert counted(recorder, "error.") == 3
+    assert len(backend.calls) <= 3
+    assert subject.reading.state == "open"
 
 
 def test_the_deadline_of_a_write_grows_with_its_size(subject):
@@ -267,7 +268,7 @@ def test_where_a_lock_cannot_be_had_in_time_everybody_goes_on(backend, recorder)
     subject = tier(backend, recorder, deadline=0.02)
     backend.hang("try_lock")
     assert subject.try_lock(KEY) == (True, None)
-    assert counted(recorder, "error.timeout.tier") == 1
+    assert counted(recorder, "error.") == 1
 
 
 def test_locks_that_fail_and_writes_that_fail_do_not_hide_each_other(subject, backend):
@@ -284,9 +285,17 @@ def test_locks_that_fail_and_writes_that_fail_do_not_hide_each_other(subject, ba
 
 
 def test_a_lock_that_comes_after_its_deadline_is_let_go(backend):
-    subject = tier(backend, deadline=0.02)
+    subject = tier(backend)
+    start = subject._workers.start
+
+    def impatient(function, _):
+        task = start(function)
+        wait_until(lambda: backend.calls)
+        return task.wait(0.0)
+
+    subject._workers = SimpleNamespace(call=impatient)
     backend.hang("try_lock")
-    subject.try_lock(KEY)
+    assert subject.try_lock(KEY) == (True, None)
     backend.mend()
     wait_until(lambda: ("release", KEY) in backend.calls)
     assert backend.held == set()
@@ -311,7 +320,7 @@ def test_a_lock_that_cannot_be_released_is_counted(subject, backend, recorder):
 def test_its_state_is_said_for_people_who_watch(subject, backend):
     expected = {
         "name": "tier", "url": "faulty://", "writable": True, "reading": "closed",
-        "writing": "closed", "capabilities": None,
+        "writing": "closed", "locking": "closed", "capabilities": None,
     }  # fmt: skip
     assert subject.state() == expected
     subject.run(subject.store.capabilities)

@@ -65,8 +65,10 @@ def test_a_worker_outlives_what_its_tasks_raise():
 
 
 def test_the_caller_of_a_task_that_hangs_gets_a_timeout(gate):
+    task = Workers("w").start(gate.wait)
+    wait_until(lambda: task.started)
     with pytest.raises(Unavailable) as caught:
-        Workers("w").call(gate.wait, 0.02)
+        task.wait(0.01)
     assert caught.value.kind == "timeout"
 
 

@@ -1,9 +1,9 @@
-import sys
+import threading
 
 import pytest
 
 from stepaudio_cas.store.memory import MemoryBackend
-from tests.support.processes import in_child, in_threads
+from tests.support.processes import in_child, wait_until
 
 
 def test_backends_of_one_name_are_one_store_and_of_another_name_another():
@@ -22,27 +22,42 @@ def test_a_child_forked_while_the_lock_is_held_still_writes():
         assert in_child(child) == [True, True]
 
 
-@pytest.fixture
-def many_switches():
-    """Let threads take turns thousands of times as often as usual."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
+class WatchedLock:
+    """Counts those who have come to it, whether it let them in or not."""
+
+    def __init__(self):
+        self.visits = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self.visits += 1
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
 
 
-def test_a_listing_goes_on_while_other_instances_of_that_name_are_written(many_switches):
-    instances = [MemoryBackend("test-busy") for _ in range(4)]
-    for number in range(500):
-        instances[0].put(f"v1/objects/{number}", b"")
+@pytest.mark.parametrize("create", [True, False])
+def test_a_document_that_is_written_during_a_listing_waits_for_its_end(monkeypatch, create):
+    lock, writers = WatchedLock(), []
+    monkeypatch.setattr(MemoryBackend, "_lock", lock)
+    backend, other = MemoryBackend("test-busy"), MemoryBackend("test-busy")
 
-    def work(me):
-        for turn in range(40):
-            for number in range(20):
-                instances[me].put(f"v1/objects/{me}-{turn}-{number}", b"", create=bool(number % 2))
-            assert len(list(instances[me].list("v1/objects"))) >= 500
+    class Path(str):  # noqa: SLOT000
+        """Has another document written when a listing looks at it."""
 
-    in_threads(4, work)
+        def startswith(self, prefix):
+            new = {"path": "v1/objects/new", "data": b"", "create": create}
+            writers.append(threading.Thread(target=other.put, kwargs=new))
+            writers[0].start()
+            wait_until(lambda: lock.visits == 2 or not writers[0].is_alive())
+            return str.startswith(self, prefix)
+
+    backend._documents[Path("v1/objects/old")] = (b"", 1.0)
+    assert [entry.path for entry in backend.list("v1/objects")] == ["v1/objects/old"]
+    writers[0].join()
+    assert other.get("v1/objects/new") == b""
+    del backend._documents["v1/objects/old"], backend._documents["v1/objects/new"]
 
 
 def test_touch_moves_the_time_of_last_use():

@@ -179,6 +179,7 @@ class Reader(threading.Thread):
         try:
             while not self._over.is_set():
                 self._look(self._frontier.pick(chance))
+                time.sleep(0.0005)  # leave the processors to the writers
         except BaseException as error:
             self.failures.append(repr(error))
 
@@ -207,7 +208,7 @@ class Reader(threading.Thread):
         return self.failures
 
 
-def harass(root, enough, *, prepare=lambda: None, writers=3, longest=0.05):
+def harass(root, enough, *, prepare=lambda: None, writers=3, longest=0.03):
     """Have `writers` processes write and kill one after the other until `enough(kills)`.
 
     `prepare` is called first in each of them. Returns the number of kills and the reader that has

@@ -6,10 +6,10 @@ import statistics
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.bench.recreations import JsonFiles, host_path
+from tools.bench.recreations import TARGET_RATE, JsonFiles, host_path
 from tools.bench.rivals import DISKCACHE_BLAKE3, make_rivals
 from tools.bench.sampling import spread, time_block
-from tools.bench.subject import SAMPLE_RATE, cached_by, encode, make_clip, mark, open_cache
+from tools.bench.subject import SAMPLE_RATE, SECONDS, cached_by, encode, make_clip, mark, open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tools.bench.scale import Scale
 
 OURS: Final = "stepaudio-cas"
+_RESAMPLED: Final = SECONDS * TARGET_RATE
+"""What the operators' cache sees of the clip: preparing it is part of the encode on a miss."""
+
 JSON_FILES: Final = "the operators' JSON files (re-creation; MD5 and file only)"
 
 
@@ -34,7 +37,8 @@ def measure_misses(folder: Path, scale: Scale, libraries: Libraries) -> dict[str
         rivals = make_rivals(folder / "miss-rivals", libraries, encode)
         rivals.pop(DISKCACHE_BLAKE3, None)
         contestants |= rivals
-        contestants[JSON_FILES] = host_path(JsonFiles(folder / "miss-json"), encode)
+        in_files = host_path(JsonFiles(folder / "miss-json"), encode)
+        contestants[JSON_FILES] = lambda audio, _: in_files(audio[:, :_RESAMPLED], TARGET_RATE)
         times: dict[str, list[list[float]]] = {name: [] for name in contestants}
         bare: list[float] = []
         for _ in range(scale.slow_blocks + 1):

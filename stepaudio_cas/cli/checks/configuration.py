@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepaudio_cas.artifact.signing import Signer
 from stepaudio_cas.cli.checks.finding import Finding, ok, warning, without_secrets, wrong
 from stepaudio_cas.errors import SettingError
-from stepaudio_cas.settings import PREFIX, Mode, Settings, split_stores
+from stepaudio_cas.settings import PREFIX, Mode, Settings
 from stepaudio_cas.units import show_bytes
 
 if TYPE_CHECKING:
@@ -101,11 +101,3 @@ def _signing_key(path: str) -> Finding:
         text = f"the signing key {path} is open to every user of this machine"
         return warning(name, text, f"chmod o-rw {path}")
     return ok(name, f"entries are signed with the key in {path}")
-
-
-def stores_of(value: str) -> tuple[str, ...]:
-    """Read the value of `--store`."""
-    try:
-        return split_stores(value.strip())
-    except ValueError as error:
-        raise SettingError(f"--store: {error}") from None

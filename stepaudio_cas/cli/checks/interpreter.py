@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = 60
 _OLDEST: Final = (3, 10)
 _START_FILES_FROM: Final = (3, 15)
+_RUN: Final = "cas-tool run -- COMMAND"
 _OWN_OPTIONS: Final = {
     "-S": "no_site",
     "-I": "isolated",
@@ -93,6 +94,12 @@ def _judge(seen: Seen, off: Seen, said: str) -> Iterator[Finding]:
         )
         return
     yield ok("python.version", f"{python} is Python {version}")
+    if seen["flags"]["S"]:
+        yield wrong(
+            "activation.site",
+            "this interpreter runs with -S: it reads no start-up files",
+            f"leave -S out, or start the host by {_RUN}",
+        )
     package = seen["package"]
     if "error" in package:
         yield wrong(
@@ -146,23 +153,17 @@ def _older(version: str, bound: str) -> bool:
 def _activation(seen: Seen, off: Seen, said: str) -> Iterator[Finding]:
     late = tuple(seen["version"]) >= _START_FILES_FROM
     name = f"zzz_stepaudio_cas.{'start' if late else 'pth'}"
-    folders, run = seen["start_files"][name], "cas-tool run -- COMMAND"
-    if seen["flags"]["S"]:
-        yield wrong(
-            "activation.site",
-            "this interpreter runs with -S: it reads no start-up files",
-            f"leave -S out, or start the host by {run}",
-        )
-    elif folders:
+    folders = seen["start_files"][name]
+    if folders:
         yield ok("activation.start_file", f"{name} is in {', '.join(folders)}")
-    else:
+    elif not seen["flags"]["S"]:
         yield wrong(
             "activation.start_file",
             f"{name} is in none of {', '.join(seen['site_folders']) or 'no site-packages'}: what is"
             " only on PYTHONPATH, or copied, starts nothing",
-            f"{seen['executable']} -m pip install stepaudio-cas, or start the host by {run}",
+            f"{seen['executable']} -m pip install stepaudio-cas, or start the host by {_RUN}",
         )
-    yield _switched_on(seen, said, run)
+    yield _switched_on(seen, said)
     if off["modules"]:
         yield wrong(
             "activation.off",
@@ -173,7 +174,7 @@ def _activation(seen: Seen, off: Seen, said: str) -> Iterator[Finding]:
         yield ok("activation.off", f"with {PREFIX} unset, nothing of ours is imported")
 
 
-def _switched_on(seen: Seen, said: str, run: str) -> Finding:
+def _switched_on(seen: Seen, said: str) -> Finding:
     if seen["finders"] == 1:
         return ok("activation.on", f"with {PREFIX} set, host modules are watched for")
     if seen["finders"] > 1:
@@ -187,5 +188,5 @@ def _switched_on(seen: Seen, said: str, run: str) -> Finding:
     return wrong(
         "activation.on",
         f"with {PREFIX} set, nothing watches for host modules{why}",
-        f"{again}start the host by {run}",
+        f"{again}start the host by {_RUN}",
     )
