@@ -7,6 +7,7 @@ import inspect
 import os
 import time
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from stepaudio_cas import arrays
@@ -46,7 +47,7 @@ class Model:
     ) -> None:
         self.versioned = version is not None
         self._settings = dict(settings) | ({"version": version} if version is not None else {})
-        self._source = {} if version is not None else {function.__qualname__: source_of(function)}
+        self._source = {} if version is not None else {function.__qualname__: _text_of(function)}
         self._files = {Path(file).name: file for file in files}
         if len(self._files) != len(files):
             raise SettingError("two model files have the same name; say settings= instead")
@@ -224,6 +225,13 @@ def decorator(
 
     def decorate(function: Callable[..., T]) -> Cached[T]:
         _refuse_suspended(function)
+        if not inspect.isroutine(function):
+            raise SettingError(f"{function!r:.60} is not a function; cache the function it calls")
+        if inspect.ismethod(function) and fingerprint is None:
+            raise SettingError(
+                f"{function.__qualname__} is bound to an object that would not be in the key;"
+                " decorate the method in its class, or say fingerprint="
+            )
         model: Model | Callable[..., Fingerprint]
         if fingerprint is None:
             model = Model(function, version=version, files=files, settings=settings or {})
@@ -244,6 +252,17 @@ def decorator(
         )
 
     return decorate
+
+
+def _text_of(function: Callable[..., Any]) -> str:
+    """Return the source text; lambdas share their line with others, so their code goes with it."""
+    text = source_of(function)
+    return text + repr(_code(function.__code__)) if function.__name__ == "<lambda>" else text
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    consts = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return (code.co_code, code.co_names, code.co_varnames, code.co_freevars, consts)
 
 
 def _refuse_suspended(function: Callable[..., Any]) -> None:
