@@ -1,4 +1,8 @@
-"""Looks at the environment, from Python 3.15 on (PEP 829). Before that, a `.pth` line does it."""
+"""Looks at the environment: called by a line in a `.pth`, from Python 3.15 on by a `.start` file.
+
+The line itself only asks whether anything is set at all. Every interpreter compiles it at its
+start, and that is most of what being installed costs.
+"""
 
 import os
 

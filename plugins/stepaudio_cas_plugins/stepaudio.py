@@ -27,6 +27,7 @@ _FUNASR_SETTINGS = (
 )  # fmt: skip
 _HELPERS = ("resample_audio", "energy_norm_fn", "trim_silence")
 _MEL_HELPERS = ("mel_spectrogram",)
+_WEIGHTS = (".safetensors", ".bin")
 
 
 def _tokenizer(self: Any) -> Model | None:
@@ -167,7 +168,9 @@ def _whisper_parts(pipeline: Any, network: Any) -> Parts:
     settings["dtype"] = str(getattr(network, "dtype", ""))
     if os.path.isdir(source):
         names = sorted(os.listdir(source))
-        kept = [n for n in names if n.endswith((".json", ".safetensors", ".bin", ".txt", ".model"))]
+        if not any(name.endswith(_WEIGHTS) for name in names):
+            raise LookupError(f"{source} has no weights")
+        kept = [name for name in names if name.endswith((*_WEIGHTS, ".json", ".txt", ".model"))]
         files = {name: os.path.join(source, name) for name in kept}
         return Parts(files=files, settings=settings)
     commit = getattr(network.config, "_commit_hash", None)

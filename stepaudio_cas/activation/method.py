@@ -12,9 +12,10 @@ from stepaudio_cas.activation.source import texts_of
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import digest_array
+from stepaudio_cas.identity.files import FileDigests
 from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint
 from stepaudio_cas.identity.platform import describe_platform
-from stepaudio_cas.identity.recipe import Input, Recipe, as_input, recipe_of
+from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, as_input, recipe_of
 from stepaudio_cas.runtime.decorator import Cached
 from stepaudio_cas.settings import Strictness
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from stepaudio_cas.runtime.cache import Cache
 
 _REMEMBERED: Final = 64
+_RECORDING: Final = 4 << 20
+"""Bytes of audio up to which a file is read at each call."""
 
 
 class HostMethod(Cached[Any]):
@@ -86,6 +89,19 @@ class HostMethod(Cached[Any]):
             inputs[name] = self._file_input(name, Path(value))
         elif kind == "only" and not any(value is a or value == a for a in role.allowed):
             raise Bypass("stateful", f"{name} is {value!r:.40}")
+
+    def _file_input(self, name: str, path: os.PathLike[str]) -> Input:
+        """Digest a recording; most are read as quickly as their digest would be looked up.
+
+        Also, an upload has a new name each time: looked up, each would be remembered for ever.
+        """
+        try:
+            if os.stat(path).st_size > _RECORDING:
+                return super()._file_input(name, path)
+            found = FileDigests().digest(path)
+        except OSError as error:
+            raise Bypass("unreadable-file", f"{name}: {error}") from None
+        return Input(BYTES, found.digest, {"bytes": found.size, "name": os.path.basename(path)})
 
     def prepare(self, instance: Any) -> None:
         """Describe the model of a new instance at once, while its files are those it has read.

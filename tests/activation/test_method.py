@@ -101,6 +101,20 @@ def test_a_path_is_in_the_key_by_the_content_of_its_file(loader, tmp_path):
     }
 
 
+@pytest.mark.parametrize(("size", "remembered"), [(4 << 20, 0), ((4 << 20) + 1, 1)])
+def test_only_long_recordings_are_remembered_by_name(loader, tmp_path, size, remembered):
+    arguments = {"audio": path(), "rate": value(), "trim": value()}
+    text = ENCODER.replace("list(audio)", "[]")
+    module = loader.patch(loader.module(text), plugin(arguments=arguments))
+    recording = tmp_path / "a.wav"
+    recording.write_bytes(bytes(size))
+    asked = []
+    digest = loader.cache.files.digest
+    loader.cache.files.digest = lambda name: asked.append(name) or digest(name)
+    assert [encodes(module, module.Encoder(), recording) for _ in range(2)] == [1, 0]
+    assert asked == [recording] * 2 * remembered
+
+
 def test_instances_with_the_same_model_share_what_they_have(loader, tmp_path):
     (tmp_path / "weights").write_bytes(b"1")
     module = loader.patch(loader.module(), with_files(tmp_path))

@@ -1,6 +1,7 @@
 """The runner: a program finds everything as the interpreter itself would have left it."""
 
 import json
+import os
 import subprocess
 import zipfile
 
@@ -35,13 +36,14 @@ def programs(tmp_path_factory):
     return folder
 
 
-def both(bare, folder, words, text=None):
+def both(bare, folder, words, given=None):
     """Run a command without and with `cas-tool run`; return what `finish` says of each."""
     command = [bare.python, *words]
     options = {"cwd": folder, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    plain = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+    alone = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    plain = subprocess.Popen(command, env=alone, stderr=subprocess.PIPE, text=True, **options)
     ours = in_reach("--store", folder / "store", "--", *command, **options)
-    return finish(plain, text), finish(ours, text)
+    return finish(plain, given), finish(ours, given)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tools.bench.bars import make_bars
 from tools.bench.cli import main
 from tools.bench.docs import BEGIN, END, check_page, update_page
 from tools.bench.fleet import in_threads
-from tools.bench.libraries import Libraries
+from tools.bench.libraries import Libraries, describe
 from tools.bench.recreations import InMemory, JsonFiles, host_path
 from tools.bench.report import render
 from tools.bench.sampling import Pairs
@@ -102,6 +102,11 @@ def test_what_cannot_be_imported_is_named_with_the_reason():
     libraries = Libraries()
     assert libraries.load("no_such_package") is None
     assert "ModuleNotFoundError" in libraries.missing["no_such_package"]
+
+
+def test_a_reason_names_the_file_and_not_the_folders_of_the_machine():
+    error = OSError("Could not load this library: /home/somebody/.venv/lib/_thing.so")
+    assert describe(error) == "OSError: Could not load this library: _thing.so"
 
 
 def test_a_bar_that_could_not_be_measured_is_not_reached():

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import time
 from typing import Any, Final
 
 _COMPILE: Final = "import librosa, numpy; librosa.effects.trim(numpy.ones(16000, dtype='float32'))"
+_FOLDERS: Final = re.compile(r"(?<![\w.])/(?:[^\s/:]+/)+")
 _USUAL_SECONDS: Final = 4.0
 _LONGEST: Final = 300.0
+
+
+def describe(error: Exception) -> str:
+    """Say what happened, without the folders of this machine."""
+    text = _FOLDERS.sub("", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text[:200]}"
 
 
 class Libraries:
@@ -30,7 +38,7 @@ class Libraries:
             package = importlib.import_module(name)
             loaded = importlib.import_module(module) if module else package
         except Exception as error:
-            self.missing[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            self.missing[name] = describe(error)
             return None
         self.versions[name] = str(getattr(package, "__version__", "?"))
         return loaded

@@ -35,7 +35,7 @@ class Scale:
 
 
 FULL: Final = Scale("full", 20, 100, 20, 20, 30.0, 0.3, 7, (1, 8, 64), (1, 4), 20, 20, 40)
-QUICK: Final = Scale("quick", 20, 30, 5, 4, 2.0, 0.2, 1, (1, 8, 64), (1, 4), 3, 3, 4)
+QUICK: Final = Scale("quick", 20, 30, 5, 3, 1.5, 0.1, 1, (1, 8, 64), (1, 4), 3, 2, 3)
 TINY: Final = Scale("tiny", 2, 2, 2, 1, 0.5, 0.01, 1, (1, 2), (1, 2), 1, 1, 1)
 
 SCALES: Final = {scale.name: scale for scale in (FULL, QUICK, TINY)}

@@ -7,6 +7,7 @@ the processor's caches with audio.
 from __future__ import annotations
 
 import statistics
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -66,6 +67,7 @@ def measure_stages(folder: Path, scale: Scale) -> dict[str, dict[str, float]]:
         for part, _ in parts.values():
             part()
         shares: dict[str, list[float]] = {name: [] for name in parts}
+        until = time.monotonic() + scale.patience
         for _ in range(scale.blocks):
             times = {
                 name: statistics.median(time_block(part, scale.calls, before))
@@ -73,6 +75,8 @@ def measure_stages(folder: Path, scale: Scale) -> dict[str, dict[str, float]]:
             }
             for name, seconds in times.items():
                 shares[name].append(seconds / times[BLAKE3])
+            if time.monotonic() > until:
+                break
     return {name: spread(found)._asdict() for name, found in shares.items()}
 
 
