@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas import __version__
@@ -20,9 +21,29 @@ from stepaudio_cas.errors import CasError, SettingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_SUMMARIES: Final = {
+    "stats": "say what is in the store, and what it has saved",
+    "ls": "list entries",
+    "show": "show an entry: what it is, and how it came to be",
+    "explain": "say why something missed: which ingredient of the key differs",
+    "gc": "remove what is used least, down to a size, an age or a number",
+    "verify": "check every object and manifest, and mend what can be mended",
+    "rm": "remove entries",
+    "clear": "remove every entry that is not pinned",
+    "pin": "keep entries, whatever gc is told",
+    "unpin": "let gc have them again",
+    "export": "write entries into one file",
+    "import": "read entries from such a file",
+    "sync": "copy what one store has and another lacks",
+    "doctor": "say whether everything works here, and the remedies",
+    "run": "run a command, caching where start-up files do not reach",
+    "completion": "write the completion script for a shell",
+}
+
 VERBS: Final[dict[str, tuple[str, str]]] = {
-    "doctor": ("stepaudio_cas.cli.doctor", "say whether everything works here, and the remedies"),
-    "run": ("stepaudio_cas.cli.run", "run a command, caching where start-up files do not reach"),
+    name: (f"stepaudio_cas.cli.{name if name != 'import' else 'import_'}", summary)
+    for name, summary in _SUMMARIES.items()
+    if find_spec(f"stepaudio_cas.cli.{name if name != 'import' else 'import_'}") is not None
 }
 """What there is, by name: its module, and what it does."""
 

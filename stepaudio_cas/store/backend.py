@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from stepaudio_cas.errors import Damaged
 
 MAX_BYTES: Final = 1 << 30
 
@@ -69,3 +71,17 @@ class Locking(Protocol):
 
     def try_lock(self, name: str) -> Lock | None:
         """Take the lock if it is free; never wait."""
+
+
+@runtime_checkable
+class Bulk(Protocol):
+    """A backend that answers many questions in fewer round trips than one each."""
+
+    def get_many(
+        self, paths: Sequence[str], *, limit: int = MAX_BYTES
+    ) -> list[bytes | Damaged | None]:
+        """Return the documents in the order of `paths`; None for one that is not there.
+
+        One that is longer than `limit` is a `Damaged` in its place. Raises as `get` does when the
+        place does not answer.
+        """
