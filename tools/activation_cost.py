@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 NEEDED = ("blake3", "msgpack", "fsspec")
 NOTHING = "pass"
 FOREIGN = "import a_foreign_module"
+CONTENT = "import typing\n"  # as any host's first library does; so do our plugins
 
 
 def make_environment(folder, wheel):
@@ -29,7 +30,7 @@ def make_environment(folder, wheel):
     packages = next((folder / "lib").glob("python3*")) / "site-packages"
     if wheel is not None:
         zipfile.ZipFile(wheel).extractall(packages)
-    (packages / "a_foreign_module.py").touch()
+    (packages / "a_foreign_module.py").write_text(CONTENT)
     for name in NEEDED:
         found = Path(__import__(name).__file__).parent
         (packages / name).symlink_to(found)

@@ -7,6 +7,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgpack
+
 from stepaudio_cas import arrays
 from stepaudio_cas.activation.source import texts_of
 from stepaudio_cas.errors import Bypass
@@ -86,18 +88,18 @@ class HostMethod(Cached[Any]):
         elif kind == "path":
             if not isinstance(value, (str, os.PathLike)):
                 raise Bypass("unsupported-input", f"{name} is a {type(value).__qualname__}")
-            inputs[name] = self._file_input(name, Path(value))
+            inputs[name] = self._file_input(name, value)
         elif kind == "only" and not any(value is a or value == a for a in role.allowed):
             raise Bypass("stateful", f"{name} is {value!r:.40}")
 
-    def _file_input(self, name: str, path: os.PathLike[str]) -> Input:
+    def _file_input(self, name: str, path: str | os.PathLike[str]) -> Input:
         """Digest a recording; most are read as quickly as their digest would be looked up.
 
         Also, an upload has a new name each time: looked up, each would be remembered for ever.
         """
         try:
             if os.stat(path).st_size > _RECORDING:
-                return super()._file_input(name, path)
+                return super()._file_input(name, Path(path))
             found = FileDigests().digest(path)
         except OSError as error:
             raise Bypass("unreadable-file", f"{name}: {error}") from None
@@ -123,7 +125,7 @@ class HostMethod(Cached[Any]):
             raise Bypass("random-result", "a strict fingerprint allows no random results")
         state = self._source.state(instance, self.method.name)
         loaded = self._load(model)
-        key = state, canonical(dict(model.settings))
+        key = state, _telling(model.settings)
         made = loaded.fingerprints.get(key)
         if made is None:
             made = self._make(instance, model, loaded)
@@ -195,6 +197,18 @@ class _Loaded:
     def holds(self, things: tuple[Any, ...]) -> bool:
         """Tell whether these are the same objects, not others at the same addresses."""
         return all(ref() is thing for ref, thing in zip(self._things, things, strict=True))
+
+
+def _telling(settings: Mapping[str, Any]) -> bytes:
+    """Return bytes that differ where settings differ, in types too; as fast as that can be had.
+
+    Equal settings may give different bytes: then they are described twice, with one outcome.
+    """
+    try:
+        told: bytes = msgpack.packb(dict(settings), strict_types=True)
+    except (TypeError, ValueError, OverflowError):  # tuples, objects: as in keys, or refused
+        return canonical(dict(settings))
+    return told
 
 
 def _no_model(_: Any) -> Fingerprint:

@@ -71,7 +71,7 @@ def decode(
     if codec == VALUE:
         value = _Decoder(make_array).decode(data)
         try:
-            _check(value, "value", 0, any_device=True)
+            _check(value, "value", 0, any_device=None)
         except Bypass as error:  # what msgpack can say and we never do: timestamps, odd keys …
             raise Damaged("codec", str(error)) from None
         return value
@@ -98,8 +98,11 @@ def _adds_up(part: Any) -> bool:
         return False
 
 
-def _check(value: Any, where: str, depth: int, any_device: bool) -> None:
-    """Refuse what msgpack would change or cannot hold, by name."""
+def _check(value: Any, where: str, depth: int, any_device: bool | None) -> None:
+    """Refuse what msgpack would change or cannot hold, by name.
+
+    With None for `any_device`, arrays are those that a decoder has just made.
+    """
     kind = type(value)
     if kind in _SCALARS:
         return
@@ -127,7 +130,9 @@ def _check_bounds(value: Any, where: str, depth: int) -> None:
         raise Bypass("too-large", f"{where} has {len(value)} items")
 
 
-def _check_array(value: Any, where: str, any_device: bool) -> None:
+def _check_array(value: Any, where: str, any_device: bool | None) -> None:
+    if any_device is None:
+        return
     raw = arrays.view(value)
     if raw.device != "cpu" and not any_device:
         raise Bypass("device", f"{where} is on {raw.device}; say how it gets back there")

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
@@ -22,8 +21,9 @@ from stepaudio_cas.identity.digest import is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 18  # stays in the processor's cache between being read and being hashed
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS files (
         path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -62,10 +62,12 @@ class FileDigests:
 
         Raises `Bypass` if the file keeps changing while it is read.
         """
-        real = os.path.realpath(path)
-        known = self._recall(real, os.stat(real))
-        if known is not None:
-            return known
+        real = os.fspath(path)
+        if self._database is not None:
+            real = os.path.realpath(path)
+            known = self._recall(real, os.stat(real))
+            if known is not None:
+                return known
         for _ in range(3):
             before = os.stat(real)
             found = FileDigest(_read_digest(real), before.st_size)
@@ -161,7 +163,7 @@ def _read_digest(path: str) -> str:
     # Plain reads: a memory-mapped file that is truncated meanwhile would kill the host by SIGBUS.
     hasher, buffer = blake3(), bytearray(_CHUNK)
     view = memoryview(buffer)
-    with Path(path).open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:
         while count := file.readinto(buffer):
             hasher.update(view[:count])
     return hasher.hexdigest()
