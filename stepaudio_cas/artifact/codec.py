@@ -30,7 +30,10 @@ EXT_TUPLE: Final = 1
 EXT_ARRAY: Final = 2
 MAX_BYTES: Final = 1 << 30
 MAX_ITEMS: Final = 1 << 24
-MAX_DEPTH: Final = 64
+MAX_DEPTH: Final = 16
+"""Each tuple inside another is a call inside another, also in a thread with a small stack."""
+
+_MAX_DIMENSIONS: Final = 64
 
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _PLAIN_PACKER: Final = {"use_bin_type": True, "strict_types": True}
@@ -193,7 +196,7 @@ def _raw_array(parts: Any) -> arrays.RawArray:
     kind, dtype, shape, data = parts
     if type(kind) is not str or type(dtype) is not str or type(data) is not bytes:
         raise Damaged("codec", "an array with parts of the wrong type")
-    if type(shape) is not list or len(shape) > MAX_DEPTH:
+    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS:
         raise Damaged("codec", "an array without a shape")
     return arrays.RawArray(kind, dtype, tuple(shape), data)
 

@@ -1,6 +1,8 @@
 """Whatever bytes are read: a value that could have been written, or `Damaged`, and nothing else."""
 
 import struct
+import subprocess
+import sys
 import tracemalloc
 
 import msgpack
@@ -205,6 +207,25 @@ def test_lists_nested_without_end_are_damage(opening, levels):
 def test_tuples_nested_without_end_are_damage(levels):
     with pytest.raises(Damaged):
         decode(VALUE, nested(levels, extension, b"\x90"))
+
+
+SMALL_STACK = """
+import sys, threading
+from stepaudio_cas.artifact.codec import MAX_DEPTH, decode, encode
+value = 1
+for _ in range(MAX_DEPTH - 1):
+    value = (value,)
+encoded, found = encode(value), []
+threading.stack_size(1 << 20)
+thread = threading.Thread(target=lambda: found.append(decode(encoded.codec, encoded.data)))
+thread.start()
+thread.join()
+sys.exit(found != [value])
+"""
+
+
+def test_the_deepest_tuples_are_decoded_in_a_thread_with_a_small_stack():
+    assert subprocess.run([sys.executable, "-c", SMALL_STACK], check=False).returncode == 0
 
 
 def test_tuples_side_by_side_are_not_taken_for_nested_ones():
