@@ -98,7 +98,7 @@ VALUES = [
     None,
     [None, True, False, 0, 1.0, -0.0, math.nan, -math.inf, "", "ü\0", b"", b"\xff"],
     {"a": {"b": (1, [2, (3,)], {})}, "tuple": ((), ((),)), 1: {b"x": 2.5}, None: 0},
-    nested(64),
+    nested(16),
     np.arange(6, dtype="int16").reshape(2, 3).T,
     {"features": (np.zeros((2, 0, 3)), [np.float32(0.1), np.array(7)])},
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
+from stepaudio_cas._fork import ForkGuard
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.digest import is_digest
 
@@ -31,6 +32,7 @@ _SCHEMA: Final = """
     ) WITHOUT ROWID
 """
 
+_SQLITE: Final = ForkGuard()
 _TROUBLE: Final = (sqlite3.Error, UnicodeError)  # the text of an error may be damaged as well
 
 RACY_SECONDS: Final = 2.0
@@ -103,6 +105,15 @@ class FileDigests:
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection | None]:
         """Open the memory for one statement: safe across forks and threads, and rarely needed."""
+        with _SQLITE.entered() as inside:
+            if not inside:
+                yield None
+                return
+            with self._opened() as db:
+                yield db
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection | None]:
         db = None
         try:
             db = self._open()

@@ -248,3 +248,24 @@ def test_an_inode_may_be_larger_than_the_databases_integers(digests, weights, re
         patch.setattr(files.os, "stat", lambda path, **options: Stat(stat(path, **options)))
         assert [digests.digest(weights), digests.digest(weights)] == [of(b"weights")] * 2
     assert len(reads) == 1
+
+
+def test_a_fork_does_not_happen_while_the_memory_is_open(digests, weights, monkeypatch):
+    """SQLite has locks of its own, which a child would find held by a thread that it lacks."""
+    guarded = []
+    connect = FileDigests._connect
+
+    def connecting(self):
+        guarded.append(not files._SQLITE._lock.acquire(blocking=False))
+        return connect(self)
+
+    monkeypatch.setattr(FileDigests, "_connect", connecting)
+    assert digests.digest(weights) == of(b"weights")
+    assert guarded == [True, True]
+
+
+def test_a_file_is_read_where_the_memory_may_not_be_opened(digests, weights, reads, monkeypatch):
+    digests.digest(weights)
+    monkeypatch.setattr(files._SQLITE, "_usable", False)
+    assert digests.digest(weights) == of(b"weights")
+    assert len(reads) == 2
