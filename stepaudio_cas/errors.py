@@ -39,3 +39,7 @@ class Unavailable(CasError):  # noqa: N818 - describes the store
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
         self.detail = detail
+
+
+class Forbidden(CasError, PermissionError):  # noqa: N818 - describes the store
+    """A store knows who asks and does not let him: asking again soon is of no use."""

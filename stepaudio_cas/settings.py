@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -12,11 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from stepaudio_cas.units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 PREFIX: Final = "STEPAUDIO_CAS"
+LONGEST: Final = 1.0
+"""Seconds a store gets for an answer where no deadline is set, and nothing is known yet."""
+
 OFF: Final = {"", "0", "off", "false", "no"}
 _ON: Final = {"1", "on", "true", "yes"}
+_SEVERAL_HOSTS: Final = re.compile(r"rediss?\+(sentinel|cluster)://[^/?]*").fullmatch
+_HOST_AND_PORT: Final = re.compile(r"[^/?\s]+:\d+(?:[/?].*)?").fullmatch
 
 
 class Mode(str, Enum):
@@ -58,8 +64,15 @@ class Settings:
     verify: float = 0.0
     signing_key_file: str | None = None
     log: Level = Level.INFO
-    deadline: float = 1.0
+    deadline: float | None = None
     state: str | None = None
+    prefetch: str | int = 0
+    watch: tuple[str, ...] = ()
+
+    @property
+    def patience(self) -> float:
+        """How long a store may take for an answer, at the most."""
+        return LONGEST if self.deadline is None else self.deadline
 
     @property
     def enabled(self) -> bool:
@@ -155,10 +168,21 @@ def split_stores(text: str) -> tuple[str, ...]:
         return ()
     if text.lower() in _ON:
         return ("default",)
-    stores = tuple(part for item in text.split(",") if (part := item.strip()))
+    stores = _joined([part for item in text.split(",") if (part := item.strip())])
     if not stores:
         raise ValueError("names no store; give a path or URL, or several with commas")
     return stores
+
+
+def _joined(parts: Sequence[str]) -> tuple[str, ...]:
+    """Put the further servers of a Redis cluster, `host:port` each, back to the first."""
+    stores: list[str] = []
+    for part in parts:
+        if stores and _SEVERAL_HOSTS(stores[-1]) and _HOST_AND_PORT(part):
+            stores[-1] += f",{part}"
+        else:
+            stores.append(part)
+    return tuple(stores)
 
 
 def _one_of(kind: type[Enum]) -> Callable[[str], Enum]:
@@ -186,6 +210,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for item in text.split(",") if (name := item.strip()))
 
 
+def _folders(text: str) -> tuple[str, ...]:
+    return () if text.lower() in OFF else _names(text)
+
+
 def _positive_seconds(text: str) -> float:
     seconds = parse_seconds(text)
     if seconds <= 0:
@@ -198,6 +226,17 @@ def _deadline(text: str) -> float:
     if seconds > 86400:  # and what is much longer no clock can wait for
         raise ValueError(f"{text!r} is longer than a day")
     return seconds
+
+
+def _prefetch(text: str) -> str | int:
+    if text.lower() in OFF:
+        return 0
+    if text.lower() == "pins":
+        return "pins"
+    try:
+        return parse_bytes(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not off, pins, or a size such as 2GB") from None
 
 
 _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
@@ -213,4 +252,6 @@ _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     f"{PREFIX}_LOG": ("log", _one_of(Level)),
     f"{PREFIX}_DEADLINE": ("deadline", _deadline),
     f"{PREFIX}_STATE": ("state", str),
+    f"{PREFIX}_PREFETCH": ("prefetch", _prefetch),
+    f"{PREFIX}_WATCH": ("watch", _folders),
 }

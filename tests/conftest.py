@@ -5,6 +5,10 @@ import os
 import pytest
 
 import stepaudio_cas as cas
+from tests.support.gcs import fake_gcs, gcs_url  # noqa: F401 - fixtures
+from tests.support.redis_server import own_redis, redis_server, redis_url  # noqa: F401
+from tests.support.scripted import scripted  # noqa: F401
+from tests.support.seaweedfs import aws, own_seaweedfs, s3_url, seaweedfs  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

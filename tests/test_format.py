@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import stepaudio_cas as cas
+from stepaudio_cas.store.counters import read_tally, zero
+from stepaudio_cas.store.local import LocalBackend
 from tests.support.by_the_document import (
     LINE,
     Array,
@@ -316,3 +318,18 @@ def test_counters_that_were_folded_are_counted_once(open_cache, root):
     document("fold-1.json", ["a.json", "b.json"], 30)  # two folded at the same time
     document("fold-2.json", ["a.json", "b.json", "c.json"], 70)
     assert read_counters(root)["miss"] == 71
+
+
+def test_counters_that_were_zeroed_are_counted_from_there(open_cache, root):
+    for number in range(2):
+        cache = open_cache()
+        store(cache, ([1],), params={"n": number})
+        cache.close()
+        if number == 0:
+            zero(LocalBackend(root))
+            assert read_counters(root)["miss"] == 0
+    assert read_counters(root)["miss"] == 1
+    tally = read_tally(LocalBackend(root))
+    assert {name: n for name, n in read_counters(root).items() if n} == pytest.approx(
+        tally.totals()
+    )

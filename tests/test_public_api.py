@@ -19,7 +19,7 @@ BELOW = {
     "artifact": {"identity"},
     "store": {"identity", "artifact"},
     "runtime": {"identity", "artifact", "store"},
-    "activation": {"identity", "artifact", "store", "runtime"},
+    "activation": {"identity", "artifact", "store", "runtime", "prewarm"},
     "prewarm": {"identity", "artifact", "store", "runtime"},
     "maintenance": {"identity", "artifact", "store", "runtime"},
 }

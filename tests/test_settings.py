@@ -60,6 +60,8 @@ def test_with_nothing_set_everything_has_its_default():
         ("DEADLINE", "0.5s", "deadline", 0.5),
         ("STATE", "/var/lib/cas", "state", "/var/lib/cas"),
         ("PLUGINS", "editx, cosyvoice ,", "plugins", ("editx", "cosyvoice")),
+        ("WATCH", "/srv/voices, /srv/more voices", "watch", ("/srv/voices", "/srv/more voices")),
+        ("WATCH", "off", "watch", ()),
     ],
 )
 def test_each_variable_is_read(name, text, field, value):

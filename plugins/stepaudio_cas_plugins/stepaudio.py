@@ -100,6 +100,18 @@ def _onnx_file(session: Any) -> str:
     return str(found)
 
 
+def _encode(self: Any, recording: str) -> object:
+    """Have a tokenizer that serves by itself encode what the host's own `load_audio` returns."""
+    package = type(self).__module__.rpartition(".")[0]
+    for name in ("utils", "audio", "tokenizer"):
+        module = sys.modules.get(f"{package}.{name}" if package else name)
+        load_audio = getattr(module, "load_audio", None)
+        if load_audio is not None:
+            audio, rate = load_audio(recording)
+            return self.wav2token(audio, rate)
+    raise LookupError("this host has no load_audio")
+
+
 def _embedding(self: Any) -> Model | None:
     """Describe the CAM++ speaker model."""
     session = getattr(self, "campplus_session", None)
@@ -121,11 +133,13 @@ def _prompt(self: Any) -> Model | None:
     embedding = _embedding(frontend) if frontend is not None else None
     if tokenizer is None or embedding is None:
         return None
+    further = getattr(frontend, "speech_tokenizer_session", None)  # of the first versions
 
     def parts() -> Parts:
         of_tokens, of_voice = tokenizer.parts(), embedding.parts()
+        of_frontend = {"frontend": _onnx_file(further)} if further is not None else {}
         return Parts(
-            files={**of_tokens.files, **of_voice.files},
+            files={**of_tokens.files, **of_voice.files, **of_frontend},
             arrays=of_tokens.arrays,
             settings=of_tokens.settings,
             code=[
@@ -136,7 +150,7 @@ def _prompt(self: Any) -> Model | None:
         )
 
     return Model(
-        loaded=(*tokenizer.loaded, *embedding.loaded),
+        loaded=(*tokenizer.loaded, *embedding.loaded, *([further] if further is not None else [])),
         parts=parts,
         settings={**tokenizer.settings, **_mel(frontend).settings},
         deterministic=tokenizer.deterministic,
@@ -181,12 +195,14 @@ def _whisper_parts(pipeline: Any, network: Any) -> Parts:
 
 plugin = Plugin(
     name="stepaudio",
+    loader="stepaudio_cas_plugins.stepaudio_host:load",
     classes=(
         HostClass(
             name="StepAudioTokenizer",
             modules=("tokenizer",),
             owns=("wav2token", "get_vq02_code", "get_vq06_code", "merge_vq0206_to_token_str"),
             helpers=_HELPERS,
+            voice=_encode,
             methods=(
                 Method(
                     "wav2token",
@@ -198,6 +214,7 @@ plugin = Plugin(
                     },
                     model=_tokenizer,
                     deterministic=False,  # the encoder's frontend dithers
+                    results=3,
                 ),
             ),
         ),
@@ -216,6 +233,7 @@ plugin = Plugin(
                     "extract_speech_feat",
                     arguments={"audio": content(), "audio_sr": value()},
                     model=_mel,
+                    results=2,
                 ),
             ),
         ),
@@ -223,12 +241,15 @@ plugin = Plugin(
             name="StepAudioTTS",
             modules=("tts",),
             owns=("preprocess_prompt_wav", "clone", "edit"),
+            voice=lambda self, recording: self.preprocess_prompt_wav(recording),
+            requests=("clone", "edit"),
             methods=(
                 Method(
                     "preprocess_prompt_wav",
                     arguments={"prompt_wav_path": path()},
                     model=_prompt,
                     deterministic=False,
+                    composed=True,
                 ),
             ),
         ),

@@ -19,6 +19,7 @@ from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint
 from stepaudio_cas.identity.platform import describe_platform
 from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, as_input, recipe_of
 from stepaudio_cas.runtime.decorator import Cached
+from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.settings import Strictness
 
 if TYPE_CHECKING:
@@ -61,6 +62,30 @@ class HostMethod(Cached[Any]):
         self._roles = list(method.arguments.items())
         self._strict = cache.strictness is Strictness.STRICT
         self._loaded: dict[tuple[int, ...], _Loaded] = {}
+
+    @property
+    def name(self) -> str:
+        """How it is called in keys and statistics."""
+        return self._name
+
+    def keep_under(
+        self,
+        label: str,
+        recipe: Recipe,
+        compute: Callable[[], Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Do what a call does that has been described, and label what is kept of it."""
+        return self._cache.get_or_compute(
+            recipe,
+            compute,
+            plugin=self._name,
+            deterministic=self._deterministic,
+            label=label,
+            restore=self._restorer(args, kwargs),
+            keep=self._keep,
+        )
 
     def recipe(self, *args: Any, **kwargs: Any) -> Recipe:
         """Describe a call on an instance."""
@@ -112,8 +137,8 @@ class HostMethod(Cached[Any]):
         """
         try:
             self.fingerprint(instance)
-        except Exception:  # the first call says what is wrong
-            return
+        except (Exception, SystemExit) as error:  # the first call says what is wrong
+            reraise_interrupt(error)
 
     def fingerprint(self, instance: Any) -> Fingerprint:
         """Return what this instance computes with; made once for the same objects and settings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import weakref
@@ -9,13 +10,14 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.activation.method import HostMethod
-from stepaudio_cas.activation.session import say, shared_cache
+from stepaudio_cas.activation.session import say, shared_cache, shared_presets
 from stepaudio_cas.activation.source import HostSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from stepaudio_cas.activation.plugin import HostClass, Method, Plugin
+    from stepaudio_cas.activation.presets import Presets
 
 MARK: Final = "__stepaudio_cas__"
 
@@ -37,9 +39,14 @@ def patch_class(
     for method in fitting:
         name = f"{plugin.name}.{host.name}.{method.name}/{method.version}"
         made.append(HostMethod(cache, vars(found)[method.name], method, name, source))
+    presets = shared_presets()
+    if presets is not None:
+        presets.know(host, made)
+        _count_requests(found, host, presets)
     for cached in made:
-        setattr(found, cached.method.name, _wrap(cached))
-    _prepare_new(found, made)
+        around = _wrap(cached) if presets is None else _wrap_watched(cached, host, presets)
+        setattr(found, cached.method.name, around)
+    _prepare_new(found, host, made, presets)
     source.settle()
     names = [method.name for method in fitting]
     stores = ", ".join(tier.store.url for tier in cache.chain.tiers)
@@ -64,16 +71,28 @@ def _fits(plugin: Plugin, host: HostClass, method: Method, found: type, module: 
 
 def misfit(method: Method, original: Any) -> str:
     """Say why a method of a host is not the one that the plugin knows; empty if it is."""
-    if original is None:
-        return "there is no such method"
-    if not inspect.isfunction(original):
-        return f"it is a {type(original).__name__}, not a plain method"
-    if inspect.iscoroutinefunction(original) or inspect.isgeneratorfunction(original):
-        return "it does not return its result when called"
+    trouble = misfit_of_kind(original)
+    if trouble:
+        return trouble
     has = list(inspect.signature(original).parameters)[1:]
     knows = list(method.arguments)
     if has != knows:
         return f"its parameters are ({', '.join(has)}), this plugin knows ({', '.join(knows)})"
+    return ""
+
+
+def misfit_of_kind(original: Any) -> str:
+    """Say why something is no plain method that returns its result; empty if it is."""
+    if original is None:
+        return "there is no such method"
+    if not inspect.isfunction(original):
+        return f"it is a {type(original).__name__}, not a plain method"
+    if (
+        inspect.iscoroutinefunction(original)
+        or inspect.isgeneratorfunction(original)
+        or inspect.isasyncgenfunction(original)
+    ):
+        return "it does not return its result when called"
     return ""
 
 
@@ -88,7 +107,36 @@ def _wrap(method: HostMethod) -> Callable[..., Any]:
     return cached
 
 
-def _prepare_new(found: type, methods: Sequence[HostMethod]) -> None:
+def _wrap_watched(method: HostMethod, host: HostClass, presets: Presets) -> Callable[..., Any]:
+    """Do the same where preset voices are encoded when no request is running."""
+
+    @functools.wraps(method.original)
+    def cached(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return presets.call(host, method, (self, *args), kwargs)
+
+    setattr(cached, MARK, method)
+    return cached
+
+
+def _count_requests(found: type, host: HostClass, presets: Presets) -> None:
+    for name in host.requests:
+        original: Any = vars(found).get(name)
+        if not misfit_of_kind(original):
+            setattr(found, name, _within_request(original, presets))
+
+
+def _within_request(original: Callable[..., Any], presets: Presets) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def serve(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        with presets.request():
+            return original(self, *args, **kwargs)
+
+    return serve
+
+
+def _prepare_new(
+    found: type, host: HostClass, methods: Sequence[HostMethod], presets: Presets | None
+) -> None:
     """Have the models of new instances described when they have just been loaded."""
     original = vars(found).get("__init__")
     if not isinstance(original, FunctionType):
@@ -96,8 +144,11 @@ def _prepare_new(found: type, methods: Sequence[HostMethod]) -> None:
 
     @functools.wraps(original)
     def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
+        with presets.request() if presets is not None else contextlib.nullcontext():
+            original(self, *args, **kwargs)
         for method in methods:
             method.prepare(self)
+        if presets is not None:
+            presets.born(host, self)
 
     found.__init__ = construct  # type: ignore[misc]

@@ -84,6 +84,10 @@ class Method(NamedTuple):
     name and a kept value, and puts it where the host would have had it. `keep` looks at a result
     and says whether it is worth keeping (an empty text after an error is not). `version` is
     raised when a plugin changes the meaning of its keys.
+
+    The last two are for `cas-tool explain`, which finds keys without computing: `results` is how
+    many values the method returns, and `composed` says that it does little itself but call other
+    cached methods.
     """
 
     name: str
@@ -93,6 +97,8 @@ class Method(NamedTuple):
     restore: Callable[[Any, Mapping[str, Any], Any], Any] | None = None
     keep: Callable[[Any], bool] | None = None
     version: int = 1
+    results: int = 1
+    composed: bool = False
 
 
 class HostClass(NamedTuple):
@@ -101,6 +107,11 @@ class HostClass(NamedTuple):
     `modules` are the last parts of names of modules it lives in ("tokenizer" also matches
     `some.fork.tokenizer`). `helpers` are functions of that module which its methods call; those
     that are there belong to the fingerprint with their source.
+
+    The last two are for `STEPAUDIO_CAS_WATCH`. `voice` has a live instance encode the recording at
+    a path, as the host does with its own; of several classes that have it, the last is asked.
+    While one of `requests` runs, methods that serve somebody from end to end, no voice is encoded;
+    the cached methods need not be named.
     """
 
     name: str
@@ -108,20 +119,28 @@ class HostClass(NamedTuple):
     owns: Sequence[str]
     methods: Sequence[Method]
     helpers: Sequence[str] = ()
+    voice: Callable[[Any, str], object] | None = None
+    requests: Sequence[str] = ()
 
 
 class Plugin(NamedTuple):
-    """A family of hosts."""
+    """A family of hosts.
+
+    `loader` names a function, as "module:function", that loads what encodes a voice outside the
+    host's server, with the host's own code: see docs/plugins.md.
+    """
 
     name: str
     classes: Sequence[HostClass]
+    loader: str = ""
 
 
 def check(plugin: Plugin) -> None:
     """Raise `TypeError` for the mistakes that are easily made in a declaration."""
+    _expect(plugin.loader, str, "the loader")
     for host in plugin.classes:
         _expect(host, HostClass, "a class")
-        for names in (host.modules, host.owns, host.helpers):
+        for names in (host.modules, host.owns, host.helpers, host.requests):
             if isinstance(names, str):
                 raise TypeError(f"{host.name}: {names!r} is one name where several are due")
             for name in names:

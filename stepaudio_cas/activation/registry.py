@@ -31,7 +31,13 @@ class Registry:
         allowed = _allowed()
         plugins: list[Plugin] = []
         troubles: list[str] = []
-        for name, reference in sorted(entry_points(troubles).items()):
+        installed = entry_points(troubles)
+        for name in sorted((allowed or set()) - installed.keys()):
+            there = ", ".join(sorted(installed)) or "none"
+            troubles.append(
+                f"STEPAUDIO_CAS_PLUGINS names {name}, which is not installed; there is: {there}"
+            )
+        for name, reference in sorted(installed.items()):
             if allowed is not None and name not in allowed:
                 continue
             try:

@@ -83,18 +83,26 @@ class HostSource:
 
 
 def texts_of(code: Sequence[Any]) -> dict[str, str]:
-    """Read the modules of classes (with their base classes of the same package) and functions."""
+    """Read the modules of classes (with their base classes of the same package) and functions.
+
+    Each is named without its package: that is called otherwise where the host is part of another.
+    """
     texts: dict[str, str] = {}
+    read: list[Any] = []
     for part in code:
         package = _package(part)
         family = part.__mro__ if isinstance(part, type) else (part,)
         for member in family if part is not None else ():
-            name = f"{member.__module__}.{member.__qualname__}"
-            if _package(member) == package and name not in texts:
-                text = _module_text(member)
-                if text is None:
-                    raise Bypass("no-source", f"the source of {name} cannot be read")
-                texts[name] = text
+            if _package(member) != package or any(member is other for other in read):
+                continue
+            read.append(member)
+            text = _module_text(member)
+            name = f"{member.__module__.rpartition('.')[2]}.{member.__qualname__}"
+            if text is None:
+                raise Bypass("no-source", f"the source of {name} cannot be read")
+            while name in texts:  # of another package
+                name += "'"
+            texts[name] = text
     return texts
 
 

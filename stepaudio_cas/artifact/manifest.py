@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,6 +29,8 @@ _SUM_PREFIX: Final = b',"sum":"'
 _NOTHING: Final[dict[str, Any]] = {}  # never written to
 _SUM_LENGTH: Final = len(_SUM_PREFIX) + 64 + 2
 _MAC_PREFIX: Final = b',"mac":"'
+_MAC: Final = re.compile(rb',"mac":"[0-9a-f]{8}:[0-9a-f]{64,128}"\Z').search
+_LONGEST_MAC: Final = len(_MAC_PREFIX) + 8 + 1 + 128 + 1
 
 
 class Manifest(NamedTuple):
@@ -98,6 +101,20 @@ def open_manifest(data: bytes, key: str, signer: Signer | None = None) -> Manife
     if manifest.key != key:
         raise Damaged("foreign", f"it says it is {manifest.key}")
     return manifest
+
+
+def reseal(data: bytes, signer: Signer) -> bytes:
+    """Return the same document, signed by `signer`; every other byte stays as it was written.
+
+    Raises `Damaged` if it is not what was written, or too long to be signed.
+    """
+    body = _checked_body(data)
+    signed = _MAC(body, max(0, len(body) - _LONGEST_MAC))
+    body = body[: signed.start()] if signed is not None else body
+    body += _MAC_PREFIX + signer.sign(body).encode() + b'"'
+    if len(body) + _SUM_LENGTH > MAX_BYTES:
+        raise Damaged("manifest", "too long to be signed")
+    return body + _SUM_PREFIX + blake3(body).hexdigest().encode() + b'"}'
 
 
 def _checked_body(data: bytes) -> bytes:

@@ -29,7 +29,7 @@ _TITLES: Final = {
     "store": "Stores",
     "state": "Stores",
 }
-_OWN_SCHEMES: Final = {"file", "memory"}
+_OWN_SCHEMES: Final = {"file", "memory", "s3", "s3a"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

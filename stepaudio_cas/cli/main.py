@@ -8,10 +8,10 @@ for is imported.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas import __version__
@@ -35,6 +35,9 @@ _SUMMARIES: Final = {
     "export": "write entries into one file",
     "import": "read entries from such a file",
     "sync": "copy what one store has and another lacks",
+    "prewarm": "encode voices before they are asked for",
+    "watch": "keep doing so for folders, as files come and go",
+    "key": "make keys that entries are signed with",
     "doctor": "say whether everything works here, and the remedies",
     "run": "run a command, caching where start-up files do not reach",
     "completion": "write the completion script for a shell",
@@ -43,7 +46,6 @@ _SUMMARIES: Final = {
 VERBS: Final[dict[str, tuple[str, str]]] = {
     name: (f"stepaudio_cas.cli.{name if name != 'import' else 'import_'}", summary)
     for name, summary in _SUMMARIES.items()
-    if find_spec(f"stepaudio_cas.cli.{name if name != 'import' else 'import_'}") is not None
 }
 """What there is, by name: its module, and what it does."""
 
@@ -58,6 +60,7 @@ exit codes: 0 fine, 1 found something wrong, 2 wrong usage
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _open_output()
     words, after = _split(sys.argv[1:] if argv is None else list(argv))
     parser = build_parser(words)
     options = parser.parse_args(words)
@@ -69,14 +72,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = import_module(VERBS[options.verb][0]).main(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return FINE
     except KeyboardInterrupt:
         return INTERRUPTED
     except CasError as error:
         print(f"cas-tool: {error}", file=sys.stderr)  # noqa: T201 - a tool talks
         return USAGE if isinstance(error, SettingError) else FOUND
+    except OSError as error:  # a store or a file that cannot be read or written
+        print(f"cas-tool: {error}", file=sys.stderr)  # noqa: T201
+        _drop_output()
+        return FOUND
     return code
+
+
+def _open_output() -> None:
+    """Where somebody has closed the output, as some supervisors do, write to nobody."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """Have the interpreter not write, and fail, once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:

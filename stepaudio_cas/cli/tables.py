@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import sys
+import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
+    from rich.progress import Progress
+
+BAR_AFTER: Final = 0.5
+"""What takes no longer than this, in seconds, has no bar."""
+
+_REDRAW: Final = 0.1
+_NAMES: Final = 14
+"""Columns for the names of fields."""
 
 
 class Advance(Protocol):
@@ -29,7 +41,17 @@ def console(*, errors: bool = False) -> Console:
     """Return where tables and bars are drawn; colours obey `NO_COLOR` and `TERM`."""
     from rich.console import Console  # noqa: PLC0415 - not for verbs that draw nothing
 
-    return Console(stderr=errors, highlight=False, soft_wrap=not on_terminal())
+    stream = sys.stderr if errors else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # what its encoding lacks is escaped
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return Console(
+        file=stream,
+        highlight=False,
+        emoji=False,
+        color_system=None if plain else "auto",
+        soft_wrap=not stream.isatty(),
+    )
 
 
 def rows(
@@ -48,8 +70,47 @@ def rows(
             overflow="fold",
         )
     for line in lines:
-        table.add_row(*(Text(cell) for cell in line))
+        table.add_row(*(Text(clean(cell)) for cell in line))
     console().print(table)
+
+
+def say(text: str = "", *, style: str = "") -> None:
+    """Write one line for a person; it is the terminal that folds it, so that paths stay whole."""
+    from rich.text import Text  # noqa: PLC0415
+
+    console().print(Text(clean(text).rstrip(), style=style), soft_wrap=True)
+
+
+def field(name: str, text: str, *, style: str = "") -> None:
+    """Write `name   text`, the text folded under itself."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    line = Table.grid(padding=(0, 2))
+    line.add_column(width=_NAMES, no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(Text(clean(name), style="dim"), Text(clean(text), style=style))
+    console().print(line)
+
+
+def clean(text: str) -> str:
+    """Escape what is not printable: a name in a store must not steer somebody's terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def width() -> int:
+    """Say how many columns a line of the terminal has."""
+    return shutil.get_terminal_size().columns
+
+
+def age(seconds: float) -> str:
+    """Write for people how long ago something was."""
+    if seconds < 60:
+        return f"{max(seconds, 0):.0f} s"
+    for unit, length, most in (("min", 60, 120), ("h", 3600, 48), ("d", 86400, 730)):
+        if seconds < length * most:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds // 31536000:.0f} y"
 
 
 def document(value: Any) -> None:
@@ -63,11 +124,50 @@ def line(value: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def progress(what: str, *, quiet: bool = False) -> Iterator[Advance]:
-    """Show a bar on stderr while something takes long; nothing in a pipe."""
+def progress(
+    what: str, *, quiet: bool = False, rate: bool = False, thread: bool = True
+) -> Iterator[Advance]:
+    """Show a bar on stderr once something takes longer than `BAR_AFTER`; nothing in a pipe.
+
+    Without `thread` it is drawn as the work goes on, so that the process may fork meanwhile.
+    """
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield _nothing
         return
+    bar = _make_bar(refresh=thread)
+    task = bar.add_task(what, total=None, rate="")
+    drawn = time.monotonic() + BAR_AFTER - _REDRAW
+
+    def advance(steps: float = 1, *, total: float | None = None) -> None:
+        nonlocal drawn
+        if total is not None:
+            bar.update(task, total=total)
+        bar.advance(task, steps)
+        speed = bar.tasks[0].speed
+        if rate and speed:
+            bar.update(task, rate=f"{speed:.1f}/s")
+        if thread or time.monotonic() <= drawn + _REDRAW:
+            return
+        drawn = time.monotonic()
+        if bar.live.is_started:
+            bar.refresh()
+        else:
+            bar.start()
+
+    later = threading.Timer(BAR_AFTER, bar.start)
+    later.daemon = True
+    try:
+        if thread:
+            later.start()
+        yield advance
+    finally:
+        if thread:
+            later.cancel()
+            later.join()
+        bar.stop()
+
+
+def _make_bar(*, refresh: bool) -> Progress:
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
         MofNCompleteColumn,
@@ -76,21 +176,16 @@ def progress(what: str, *, quiet: bool = False) -> Iterator[Advance]:
         TimeRemainingColumn,
     )
 
-    parts = (
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        console=console(errors=True),
+        transient=True,
+        auto_refresh=refresh,
     )
-    with Progress(*parts, console=console(errors=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-
-        def advance(steps: float = 1, *, total: float | None = None) -> None:
-            if total is not None:
-                bar.update(task, total=total)
-            bar.advance(task, steps)
-
-        yield advance
 
 
 def _nothing(steps: float = 1, *, total: float | None = None) -> None:

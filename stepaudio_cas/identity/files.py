@@ -50,13 +50,19 @@ class FileDigest:
 class FileDigests:
     """Digests of files, through a memory shared by the processes of this machine.
 
-    `database` is where to remember; None remembers nothing.
+    `database` is where to remember; None remembers nothing. `trouble` is told why that place
+    cannot be used.
     """
 
     def __init__(
-        self, database: Path | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        database: Path | None = None,
+        *,
+        trouble: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
+        self._trouble = trouble
         self._clock = clock
 
     def digest(self, path: str | os.PathLike[str]) -> FileDigest:
@@ -135,6 +141,8 @@ class FileDigests:
             return self._connect()
         except (OSError, *_TROUBLE) as error:
             if not _is_damage(error):
+                if self._trouble is not None:
+                    self._trouble(str(error))
                 return None
         self._discard()
         try:

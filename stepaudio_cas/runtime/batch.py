@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.runtime.call import Call, Once
 from stepaudio_cas.runtime.chain import Hit
+from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.runtime.turns import PATIENCE, Turn
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Batch:
     """One batch on its way. `results` fills up by position.
 
-    Nothing is waited for while we hold a lock or lead a flight that somebody else may be waiting
-    for, so two batches that overlap cannot block each other.
+    Nothing is waited for while we hold a lock, and no flight while we lead one, so two batches
+    that overlap cannot block each other.
     """
 
     def __init__(
@@ -57,11 +58,14 @@ class Batch:
 
     def run(self) -> list[Any]:
         """Return all results in order."""
+        kind = next(iter(self._calls.values())).kind
         try:
-            self._run()
+            with self._cache.budget.call(kind, len(self._calls)):
+                self._run()
         except Exception as error:
             if error is self._host_error:
                 raise
+            reraise_interrupt(error)
             self._cache.internal(error, next(iter(self._calls.values())).subject)
         left = [position for position in range(self._size) if position not in self.results]
         if left:
@@ -75,11 +79,14 @@ class Batch:
         leading, following = self._join(keys)
         try:
             elsewhere = self._lead(leading)
+            for key in leading.keys() - set(elsewhere):
+                self._land(leading, key)
+            for key in elsewhere:  # who follows waits with us for the other process
+                leading[key].ready = self._take_turn(key)
+                self._land(leading, key)
         finally:
-            for key, flight in leading.items():
-                self._cache.flights.finish(key, flight, flight.ready)
-        for key in elsewhere:
-            self._take_turn(key)
+            for key in list(leading):
+                self._land(leading, key)
         undelivered = []
         for key, flight in following.items():
             if flight.mine:
@@ -91,6 +98,10 @@ class Batch:
                 self._serve({key: Hit(ready, "shared")}, [key])
         if undelivered:
             self._encode(undelivered)
+
+    def _land(self, leading: dict[str, Flight], key: str) -> None:
+        flight = leading.pop(key)
+        self._cache.flights.finish(key, flight, flight.ready)
 
     def _find(self, keys: Sequence[str], tiers: Sequence[Tier] | None = None) -> dict[str, Hit]:
         memory = self._cache.chain.memory
@@ -119,37 +130,47 @@ class Batch:
         try:
             mine = [key for key in flights if key not in elsewhere]
             if locks and self._cache.reads:
-                hits = self._find(mine, self._cache.chain.writable[:1])
+                hits = self._find(mine, self._cache.chain.lockable)
                 for key, hit in hits.items():
                     flights[key].ready = hit.ready
                 mine = self._serve(hits, mine)
             if mine:
                 for key, ready in self._encode(mine).items():
                     flights[key].ready = ready
-        finally:
-            for tier, lock in locks:
-                tier.release(lock)
+        except BaseException:
+            self._release(locks, at_once=True)
+            raise
+        self._release(locks, at_once=not mine)
         return elsewhere
 
     def _lock(self, keys: Iterable[str]) -> tuple[list[tuple[Tier, Lock]], list[str]]:
-        writable = self._cache.chain.writable
-        if not writable or not self._cache.reads:
-            return [], []
-        locks, elsewhere = [], []
-        for key in keys:
-            go_on, lock = writable[0].try_lock(key)
-            if lock is not None:
-                locks.append((writable[0], lock))
-            if not go_on:
-                elsewhere.append(key)
+        locks: list[tuple[Tier, Lock]] = []
+        elsewhere: list[str] = []
+        for key in keys if self._cache.reads else ():
+            held: list[tuple[Tier, Lock]] = []
+            for tier in self._cache.chain.lockable:
+                go_on, lock = tier.try_lock(key)
+                if lock is not None:
+                    held.append((tier, lock))
+                if not go_on:
+                    self._release(held, at_once=True)
+                    elsewhere.append(key)
+                    break
+            else:
+                locks += held
         return locks, elsewhere
 
-    def _take_turn(self, key: str) -> None:
-        with Turn(self._cache.chain, key) as turn:
+    def _release(self, locks: list[tuple[Tier, Lock]], *, at_once: bool) -> None:
+        while locks:
+            tier, lock = locks.pop()
+            self._cache.chain.release(tier, lock, at_once=at_once)
+
+    def _take_turn(self, key: str) -> Ready | None:
+        with Turn(self._cache.chain, key, self._cache.budget) as turn:
             if turn.hit is not None:
                 self._serve({key: turn.hit}, [key])
-            else:
-                self._encode([key])
+                return turn.hit.ready
+            return self._encode([key]).get(key)
 
     def _encode(self, keys: list[str]) -> dict[str, Ready]:
         """Have the host compute the first position of each key, and keep the results."""

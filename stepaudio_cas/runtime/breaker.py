@@ -42,6 +42,11 @@ class Breaker:
             return "closed"
         return "open" if self._clock() < self._open_until else "half-open"
 
+    @property
+    def calm(self) -> bool:
+        """Whether the last call worked, or there was none."""
+        return self._open_until is None and not self._failures
+
     def allows(self) -> bool:
         """Tell whether a call may be made; each True is answered by `succeeded` or `failed`."""
         if self._open_until is None:

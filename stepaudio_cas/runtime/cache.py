@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.runtime.batch import Batch
+from stepaudio_cas.runtime.budget import Budget
 from stepaudio_cas.runtime.call import LEFT_ALONE, Call, Once
 from stepaudio_cas.runtime.chain import Chain, Hit
 from stepaudio_cas.runtime.decorator import Cached, decorator
 from stepaudio_cas.runtime.flights import Flights
+from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.runtime.turns import PATIENCE, Turn
 from stepaudio_cas.settings import Mode, Strictness
 from stepaudio_cas.store.counters import Subject, summarise
@@ -51,6 +53,7 @@ class Cache:
         housekeeping: Housekeeping,
         files: FileDigests,
         strictness: Strictness,
+        budget: Budget | None = None,
     ) -> None:
         self.chain = chain
         self.mode = mode
@@ -58,9 +61,11 @@ class Cache:
         self.flights = Flights()
         self.files = files
         self.strictness = strictness
+        self.budget = Budget() if budget is None else budget
         self._memory: MemoryTier = chain.memory
         self._shadow = shadow
         self._housekeeping = housekeeping
+        self._used = housekeeping.uses.keys
         self.reads = mode in {Mode.RW, Mode.RO}
         self.enabled = mode is not Mode.OFF and bool(chain.tiers or chain.memory.limit)
         self.quick = self.reads and not shadow.share
@@ -116,6 +121,7 @@ class Cache:
             if not self._housekeeping.started:
                 self._housekeeping.start()
         except Exception as error:
+            reraise_interrupt(error)
             self.internal(error, Subject(plugin))
             return LEFT_ALONE
         return value
@@ -123,10 +129,12 @@ class Cache:
     def _guarded(self, call: Call) -> Any:
         """Do our part; `LEFT_ALONE` if it did not come to a value, for whatever reason."""
         try:
-            return self._lookup(call)
+            with self.budget.call(call.kind):
+                return self._lookup(call)
         except Exception as error:
             if error is call.once.error:
                 raise
+            reraise_interrupt(error)
             self.internal(error, call.subject)
         return LEFT_ALONE
 
@@ -158,7 +166,7 @@ class Cache:
         hit = self.chain.find(key)
         if hit is not None:
             return self.serve(call, hit), hit.ready
-        with Turn(self.chain, key) as turn:
+        with Turn(self.chain, key, self.budget) as turn:
             if turn.hit is not None:
                 return self.serve(call, turn.hit), turn.hit.ready
             return self._encode(call)
@@ -178,9 +186,11 @@ class Cache:
                 raise Bypass("not-kept", "the result is not one to keep")  # noqa: TRY301
             ready, ours = self.chain.keep(call, value, seconds)
         except Bypass as bypass:
+            reraise_interrupt(bypass)
             self.bypassed(bypass, call.plugin)
             return value, None
         except Exception as error:
+            reraise_interrupt(error)
             self.internal(error, call.subject)
             return value, None
         self.missed(call, seconds, ours)
@@ -189,6 +199,8 @@ class Cache:
     def serve(self, call: Call, hit: Hit) -> Any:
         """Hand out a hit: counted, said, and perhaps checked in the background."""
         value = call.give(hit.ready.fresh())
+        if hit.tier != self._memory.name:
+            self.budget.learn(call.kind, hit.ready.seconds)
         self._served(call.recipe, call.subject, hit.tier, hit.ready.seconds, call.started)
         self._shadow.consider(call, hit.ready)
         self._housekeeping.start()
@@ -198,7 +210,8 @@ class Cache:
         self, recipe: Recipe, subject: Subject, tier: str, saved: float, started: float
     ) -> None:
         took = time.perf_counter() - started
-        self.recorder.hit(subject, tier, saved, took)
+        self._used[recipe.key] = None
+        self.recorder.hit(subject, tier, saved, took, recipe)
         if self.recorder.log.info_on:
             self.recorder.log.info(
                 f"hit {tier} {_what(recipe)} in {show_seconds(took)}, saved {show_seconds(saved)}"
@@ -207,12 +220,13 @@ class Cache:
     def missed(self, call: Call, seconds: float, ours: bool) -> None:
         """Count and say that the host had to compute."""
         counts = {"miss": 1, "seconds.encode": seconds}
+        self.budget.learn(call.kind, seconds)
         if not ours:
             counts["lost"] = 1
         self.recorder.count(call.subject, counts)
         self._housekeeping.start()
         if self.recorder.log.info_on:
-            other = "" if ours else "; another process was first, its result is used"
+            other = "" if ours else "; an earlier result stands, and is used"
             self.recorder.log.info(
                 f"miss {_what(call.recipe)} encoded in {show_seconds(seconds)}{other}"
             )
@@ -227,7 +241,9 @@ class Cache:
     def internal(self, error: Exception, subject: Subject) -> None:
         """Count and say a failure of ours that has no better name."""
         with contextlib.suppress(Exception):  # counting may be what fails
-            self.recorder.error("internal", f"{type(error).__name__}: {error}", subject)
+            what = f"{type(error).__name__}: {error}"
+            text = f"{subject.plugin}: {what}" if subject.plugin else what
+            self.recorder.error("internal", text, subject)
 
     def get_many(
         self,
@@ -257,9 +273,11 @@ class Cache:
         """Return the artifact of `recipe` if it is there, else `default`."""
         call = Call(recipe, Once(lambda: default), started=time.perf_counter())
         try:
-            hit = self.peek(call.recipe.key) if self.enabled and self.reads else None
+            with self.budget.call(call.kind):
+                hit = self.peek(call.recipe.key) if self.enabled and self.reads else None
             return default if hit is None else self.serve(call, hit)
         except Exception as error:
+            reraise_interrupt(error)
             self.internal(error, call.subject)
             return default
 
@@ -321,6 +339,7 @@ class Cache:
         except Bypass:
             raise
         except Exception as error:
+            reraise_interrupt(error)
             self.internal(error, call.subject)
             return value
         return value if ours else ready.fresh()
@@ -344,6 +363,10 @@ class Cache:
     def flush(self, seconds: float = 5.0) -> bool:
         """Wait for background writes, save the counters; return whether all was written."""
         return self._housekeeping.flush(seconds)
+
+    def prepare(self) -> None:
+        """Start what runs in the background now, and not with the first call."""
+        self._housekeeping.start()
 
     def close(self) -> None:
         """Flush, and stop what runs in the background. A closed cache computes."""

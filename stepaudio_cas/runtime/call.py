@@ -70,6 +70,11 @@ class Call:
         fingerprint = self.recipe.fingerprint
         return Subject(self.plugin, fingerprint.id if fingerprint is not None else "")
 
+    @property
+    def kind(self) -> str:
+        """What calls that take about as long have in common."""
+        return self.plugin or self.recipe.schema
+
     def give(self, value: Any) -> Any:
         """Put a value of ours where the host would have had it."""
         return value if self.restore is None else self.restore(value)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from stepaudio_cas.artifact import codec
 from stepaudio_cas.artifact.fresh import Ready
 from stepaudio_cas.errors import Damaged
+from stepaudio_cas.identity.digest import is_digest
 from stepaudio_cas.runtime.provenance import make_manifest
 from stepaudio_cas.store.counters import Subject
+from stepaudio_cas.store.store import Found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from stepaudio_cas.runtime.memory import MemoryTier
     from stepaudio_cas.runtime.recorder import Recorder
     from stepaudio_cas.runtime.tier import Tier
-    from stepaudio_cas.store.store import Found
+    from stepaudio_cas.store.backend import Lock
 
 
 class Hit(NamedTuple):
@@ -57,6 +59,21 @@ class Chain:
         """The tiers that may be written, fastest first."""
         return [tier for tier in self.tiers if tier.writable]
 
+    @property
+    def lockable(self) -> list[Tier]:
+        """The tiers whose locks an encode takes: that of this machine first, then the fleet's.
+
+        All processes take them in this order, whatever the order of their chains.
+        """
+        found = [tier for tier in self.writable if tier.lockable and tier.signs]
+        return sorted(found, key=lambda tier: tier.shared)
+
+    def release(self, tier: Tier, lock: Lock, *, at_once: bool) -> None:
+        """Let the next one in: unless `at_once`, when what we have made is in that store."""
+        later = not at_once and tier not in self.writable[:1]
+        if not later or not self._background.submit(lambda: tier.release(lock)):
+            tier.release(lock)
+
     def find(self, key: str, tiers: Sequence[Tier] | None = None) -> Hit | None:
         """Look for `key` in the stores (or in some of them), and keep what is found in memory."""
         for tier in self.tiers if tiers is None else tiers:
@@ -88,7 +105,7 @@ class Chain:
         self.memory.put(manifest.key, ready)
         for above in self.tiers[: self.tiers.index(tier)]:
             if above.writable:
-                self._later(above, manifest, found.blob, None, promoted=1)
+                self._later(above, [found], None, below=tier)
         return Hit(ready, tier.name)
 
     def keep(self, call: Call, value: Any, seconds: float) -> tuple[Ready, bool]:
@@ -98,11 +115,18 @@ class Chain:
         """
         encoded = codec.encode(value, any_device=call.restore is not None)
         ready = _ready(encoded.codec, codec.decode(encoded.codec, encoded.data), seconds)
-        writable = self.writable
+        writable = [tier for tier in self.writable if tier.signs]
         if writable:
             manifest = make_manifest(call, encoded, seconds)
+            entry = [Found(manifest, encoded.data)]
             first, fingerprint = writable[0], call.recipe.fingerprint
-            standing = first.commit(manifest, encoded.data, fingerprint, overwrite=self._overwrite)
+            if not first.in_time:  # it has held this call up for long enough
+                self._later(first, entry, fingerprint)
+                standing = None
+            else:
+                standing = first.commit(
+                    manifest, encoded.data, fingerprint, overwrite=self._overwrite
+                )
             if standing is not None and standing.manifest is not manifest:
                 winner = self._decode(first, standing)
                 if winner is not None:
@@ -111,7 +135,7 @@ class Chain:
             elif standing is not None:
                 self._count_written(standing, call.subject)
             for tier in writable[1:]:
-                self._later(tier, manifest, encoded.data, fingerprint)
+                self._later(tier, entry, fingerprint)
         self.memory.put(call.recipe.key, ready)
         return ready, True
 
@@ -129,26 +153,38 @@ class Chain:
     def _later(
         self,
         tier: Tier,
-        manifest: Any,
-        blob: bytes,
+        entry: list[Found],
         fingerprint: Fingerprint | None,
         *,
-        promoted: int = 0,
+        below: Tier | None = None,
     ) -> None:
-        """Write to a tier in the background; what there is no room for is counted."""
+        """Write to a tier in the background; what there is no room for is counted.
+
+        `entry` has one, for all tiers it goes to: when one of them has had another artifact first,
+        the next ones get that, or the fleet would go on with two. `below` is the tier that a
+        promotion comes from.
+        """
+        manifest, size = entry[0].manifest, len(entry[0].blob)
+        subject = Subject(manifest.plugin, manifest.fingerprint)
+        promoted = int(below is not None)
 
         def work() -> None:
-            standing = tier.commit(manifest, blob, fingerprint, overwrite=self._overwrite)
-            subject = Subject(manifest.plugin, manifest.fingerprint)
+            described, ours = fingerprint, entry[0]
+            if below is not None and manifest.fingerprint:
+                described = _description(manifest.fingerprint, below, tier)
+            standing = tier.commit(
+                ours.manifest, ours.blob, described, overwrite=self._overwrite, sealed=ours.sealed
+            )
             if standing is None:
                 self._recorder.count(subject, {"dropped": 1})
-            elif standing.manifest is manifest:
+            elif standing.manifest is ours.manifest:
                 self._count_written(standing, subject, promoted)
             elif not promoted:
+                entry[0] = standing
                 self._converge(tier, standing)
 
-        if not self._background.submit(work, len(blob)):
-            self._recorder.count(Subject(manifest.plugin, manifest.fingerprint), {"dropped": 1})
+        if not self._background.submit(work, size):
+            self._recorder.count(subject, {"dropped": 1})
 
     def _converge(self, below: Tier, standing: Found) -> None:
         """Put the artifact that was first in a shared store over ours in the tiers above it."""
@@ -157,7 +193,7 @@ class Chain:
             return
         manifest = standing.manifest
         for tier in self.tiers[: self.tiers.index(below)]:
-            tier.commit(manifest, standing.blob, overwrite=True)
+            tier.commit(manifest, standing.blob, overwrite=True, sealed=standing.sealed)
         self.memory.put(manifest.key, ready)
         self._recorder.count(Subject(manifest.plugin, manifest.fingerprint), {"lost": 1})
 
@@ -166,6 +202,12 @@ class Chain:
         if promoted:
             counts["promoted"] = 1
         self._recorder.count(subject, counts)
+
+
+def _description(identity: str, source: Tier, target: Tier) -> Fingerprint | None:
+    """Return the description of a model that a promotion takes along, where it is not yet."""
+    known = not is_digest(identity) or target.store.describes(identity)
+    return None if known else source.fingerprint(identity)
 
 
 def _ready(codec_name: str, value: Any, seconds: float) -> Ready:

@@ -18,6 +18,7 @@ from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint, so
 from stepaudio_cas.identity.platform import describe_platform
 from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, as_input, recipe_of
 from stepaudio_cas.runtime.call import LEFT_ALONE
+from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.settings import Strictness
 
 if TYPE_CHECKING:
@@ -108,13 +109,16 @@ class Cached(Generic[T]):
         if not cache.enabled:
             return function(*args, **kwargs)
         started = time.perf_counter()
+        recipe = None
         try:
             recipe = self.recipe(*args, **kwargs)
         except Bypass as bypass:
+            reraise_interrupt(bypass)
             cache.bypassed(bypass, self._name)
-            return function(*args, **kwargs)
-        except Exception as error:  # arguments that do not fit, a property that fails …
+        except (Exception, SystemExit) as error:  # arguments that do not fit, a failing property …
+            reraise_interrupt(error)
             cache.bypassed(Bypass("failed-key", f"{type(error).__name__}: {error}"), self._name)
+        if recipe is None:  # outside the handlers: the host's exceptions have no context of ours
             return function(*args, **kwargs)
         restore = self._restorer(args, kwargs)
         if cache.quick:

@@ -1,4 +1,4 @@
-"""One daemon thread per cache: saves counters, keeps the local store within its bounds."""
+"""One daemon thread per cache: saves counters and uses, keeps the local store in its bounds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas._fork import survive_fork
+from stepaudio_cas.runtime.uses import Uses
 from stepaudio_cas.store.counters import Subject
 
 if TYPE_CHECKING:
     from stepaudio_cas.runtime.background import Background
     from stepaudio_cas.runtime.chain import Chain
     from stepaudio_cas.runtime.keeper import Keeper
+    from stepaudio_cas.runtime.prefetch import Prefetch
     from stepaudio_cas.runtime.recorder import Recorder
+    from stepaudio_cas.runtime.tier import Tier
 
 SAVE_EVERY: Final = 5.0
 KEEP_EVERY: Final = 600.0
+PROBE_EVERY: Final = 600.0
 EXIT_SECONDS: Final = 5.0
 LARGEST_SKEW: Final = 5.0
 _DUTY: Final = 4.0
@@ -31,12 +35,19 @@ class Housekeeping:
     """Starts with the first call that is cached, and again in a forked child that makes one."""
 
     def __init__(
-        self, chain: Chain, background: Background, recorder: Recorder, keeper: Keeper | None
+        self,
+        chain: Chain,
+        background: Background,
+        recorder: Recorder,
+        keeper: Keeper | None,
+        prefetch: Prefetch | None = None,
     ) -> None:
         self._chain = chain
         self._background = background
         self._recorder = recorder
         self._keeper = keeper
+        self._prefetch = prefetch
+        self.uses = Uses(chain.writable)
         self.started = False
         self._after_fork()
         survive_fork(self)
@@ -62,11 +73,24 @@ class Housekeeping:
                 return
             self._thread = thread
             _at_exit(self)
+            if self._prefetch is not None:
+                self._start_prefetch(self._prefetch)
+
+    def _start_prefetch(self, prefetch: Prefetch) -> None:
+        def run(stop: threading.Event = self._stop) -> None:
+            try:
+                prefetch.run(stop)
+            except Exception as error:
+                self._recorder.error("prefetch", f"prefetch: {error}")
+
+        with contextlib.suppress(RuntimeError):  # no thread to be had
+            threading.Thread(target=run, name="stepaudio-cas prefetch", daemon=True).start()
 
     def flush(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Wait for background writes and save the counters; return whether all was written."""
+        """Wait for background writes, save counters and uses; return whether all was written."""
         left = self._background.flush(seconds)
         self._save()
+        self.uses.flush()
         return left == 0
 
     def close(self) -> None:
@@ -79,6 +103,7 @@ class Housekeeping:
             self._recorder.log.error(f"{left} writes to stores were given up at exit")
         self._stop.set()
         self._save()
+        self.uses.flush()
         if self._thread is not None:
             self._thread.join(1.0)  # it may be in the middle of a probe, whose traces it removes
 
@@ -90,20 +115,32 @@ class Housekeeping:
             tier.run(lambda: self._recorder.save(backend))
 
     def _run(self) -> None:
-        self._probe()
+        unknown = list(self._chain.writable)
+        for tier in unknown:
+            tier.examine(SAVE_EVERY)  # some thirty verbs: a slow store goes on by itself
+        unknown = self._judge(unknown)
         keep_at = time.monotonic() + SAVE_EVERY
+        probe_at = time.monotonic() + PROBE_EVERY
         while not self._stop.wait(SAVE_EVERY):
             self._save()
+            unknown = self._judge(unknown)
+            if unknown and time.monotonic() >= probe_at:
+                unknown[0].examine(SAVE_EVERY)
+                probe_at = time.monotonic() + PROBE_EVERY
+            if self.uses.due():
+                self.uses.flush()
             if self._keeper is not None and time.monotonic() >= keep_at:
                 self._keep(self._keeper)
                 keep_at = time.monotonic() + KEEP_EVERY
 
-    def _probe(self) -> None:
-        """Find out what the stores really do, and say what an operator should know of it."""
-        for tier in self._chain.writable:
-            found = tier.run(tier.store.capabilities)
-            if found is None or found.error:
-                continue  # whoever reads or writes will say it
+    def _judge(self, tiers: list[Tier]) -> list[Tier]:
+        """Say what an operator should know of what stores really do; return those not known yet."""
+        unknown = []
+        for tier in tiers:
+            found = tier.store.known_capabilities
+            if found is None:
+                unknown.append(tier)
+                continue
             if found.create != "atomic":
                 self._recorder.log.error(
                     f"{tier.name}: {tier.store.url} does not create exclusively ({found.create});"
@@ -114,6 +151,7 @@ class Housekeeping:
                     f"{tier.name}: the clock of {tier.store.url} is off by"
                     f" {found.clock_skew:+.0f} s; entries may seem older or newer than they are"
                 )
+        return unknown
 
     def _keep(self, keeper: Keeper) -> None:
         """Do one pass, resting between its steps, and saving counters when they are due."""

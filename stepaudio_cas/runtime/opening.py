@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stepaudio_cas.artifact.signing import Signer
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.identity.files import FileDigests
 from stepaudio_cas.runtime.background import Background
+from stepaudio_cas.runtime.budget import Budget
 from stepaudio_cas.runtime.cache import Cache
 from stepaudio_cas.runtime.chain import Chain
 from stepaudio_cas.runtime.housekeeping import Housekeeping
 from stepaudio_cas.runtime.keeper import Keeper
 from stepaudio_cas.runtime.log import Log
 from stepaudio_cas.runtime.memory import MemoryTier
+from stepaudio_cas.runtime.prefetch import Prefetch
 from stepaudio_cas.runtime.recorder import Recorder
 from stepaudio_cas.runtime.shadow import Shadow
 from stepaudio_cas.runtime.tier import Tier
 from stepaudio_cas.settings import Mode, Settings, read_settings, split_stores
 from stepaudio_cas.store import layout
+from stepaudio_cas.store.backend import Expiring
 from stepaudio_cas.store.local import LocalBackend
+from stepaudio_cas.store.memory import MemoryBackend
 from stepaudio_cas.store.store import Store
 from stepaudio_cas.store.urls import default_root, open_backend
 
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stepaudio_cas.store.backend import Backend
+
+CacheKind = TypeVar("CacheKind", bound=Cache)
 
 
 def open_cache(url: str | os.PathLike[str] | None = None, **overrides: Any) -> Cache:
@@ -59,38 +65,75 @@ def build_cache(settings: Settings, *, strict: bool = False) -> Cache:
 
     A store that cannot be opened is said and left out; with `strict` it raises `SettingError`.
     """
+    cache = build_kind(Cache, settings, strict=strict)
+    if settings.prefetch and cache.enabled:
+        cache.prepare()
+    return cache
+
+
+def build_kind(kind: type[CacheKind], settings: Settings, *, strict: bool) -> CacheKind:
+    """Put a cache of some kind together, as `build_cache` does."""
     recorder = Recorder(Log(settings.log))
     backends: list[Backend] = []
     mode, signer = settings.mode, None
     try:
         signer = _signer(settings)
         backends = _open_all(settings.stores if settings.enabled else (), recorder, strict=strict)
+        expire(backends, settings)
     except SettingError as error:
         if strict:
             raise
         recorder.log.error(f"{error}; nothing is cached until this is mended")
         mode = Mode.OFF
+    shared = [b for b in backends if not isinstance(b, (LocalBackend, MemoryBackend))]
+    budget = Budget(settings.deadline, stores=len(shared))
     tiers = [
         Tier(
             name,
             Store(backend, signer=signer),
             recorder,
-            deadline=settings.deadline,
+            deadline=budget.deadline,
+            budget=budget,
             writable=mode in {Mode.RW, Mode.REFRESH},
         )
-        for name, backend in _named(backends)
+        for name, backend in named(backends)
     ]
     background = Background()
     memory = MemoryTier(settings.memory if backends else 0)
     chain = Chain(memory, tiers, recorder, background, overwrite=mode is Mode.REFRESH)
-    return Cache(
+    return kind(
         chain,
         recorder,
         mode=mode,
         shadow=Shadow(settings.verify, recorder),
-        housekeeping=Housekeeping(chain, background, recorder, _keeper(settings, tiers, recorder)),
-        files=FileDigests(state_folder(settings, mode, backends) / "files.sqlite"),
+        housekeeping=Housekeeping(
+            chain,
+            background,
+            recorder,
+            _keeper(settings, tiers, recorder),
+            Prefetch(chain, recorder, settings.prefetch) if settings.prefetch else None,
+        ),
+        files=_files(settings, mode, backends, recorder),
         strictness=settings.fingerprint,
+        budget=budget,
+    )
+
+
+def _files(
+    settings: Settings, mode: Mode, backends: Sequence[Backend], recorder: Recorder
+) -> FileDigests:
+    """Open the memory of digests; say it where the operator has chosen a place that fails."""
+
+    def trouble(text: str) -> None:
+        recorder.log.error_sometimes(
+            "state",
+            f"STEPAUDIO_CAS_STATE={settings.state} cannot be used: {text}; model files are read"
+            " again at each start until it is a folder that this user may write",
+        )
+
+    return FileDigests(
+        state_folder(settings, mode, backends) / "files.sqlite",
+        trouble=None if settings.state is None else trouble,
     )
 
 
@@ -116,13 +159,22 @@ def _open_all(urls: Sequence[str], recorder: Recorder, *, strict: bool) -> list[
     return backends
 
 
-def _named(backends: Sequence[Backend]) -> list[tuple[str, Backend]]:
+def expire(backends: Sequence[Backend], settings: Settings) -> None:
+    """Tell the time to live to stores that keep it by themselves."""
+    for backend in backends:
+        if settings.ttl is not None and isinstance(backend, Expiring):
+            backend.expire_after(settings.ttl)
+
+
+def named(backends: Sequence[Backend]) -> list[tuple[str, Backend]]:
     """Name each tier by its scheme, and by a number where two are alike."""
     named: list[tuple[str, Backend]] = []
     seen: Counter[str] = Counter()
     for backend in backends:
         scheme = backend.url.partition("://")[0]
-        name = {"file": "disk", "memory": "ram"}.get(scheme, scheme)
+        name = {"file": "disk", "memory": "ram", "rediss": "redis"}.get(
+            scheme, scheme.partition("+")[0]
+        )
         seen[name] += 1
         dash = "-" if name[-1:].isdigit() else ""
         named.append((name if seen[name] == 1 else f"{name}{dash}{seen[name]}", backend))

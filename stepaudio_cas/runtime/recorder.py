@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import FOLD_AFTER, Counts, Subject, Tally, dump_tally
+from stepaudio_cas.store.hottest import Heating, Hottest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stepaudio_cas.identity.recipe import Recipe
     from stepaudio_cas.runtime.log import Log
     from stepaudio_cas.store.backend import Backend
 
@@ -38,6 +40,8 @@ class Recorder:
         self._subjects: dict[Subject, Counts] = {}
         self._written: dict[Subject, Counts] = {}
         self._base: dict[Subject, Counts] = {}
+        self._heating = Heating()
+        self._hot_written = self._hot_base = Hottest()
         self._dirty = False
         self._name = _new_name()
 
@@ -53,7 +57,9 @@ class Recorder:
                 counts[name] = counts.get(name, 0) + number
             self._dirty = True
 
-    def hit(self, subject: Subject, tier: str, saved: float, took: float) -> None:
+    def hit(
+        self, subject: Subject, tier: str, saved: float, took: float, recipe: Recipe | None = None
+    ) -> None:
         """Count a hit: `count` for the one event that happens all the time."""
         name = f"hit.{tier}"
         with self._lock:
@@ -63,6 +69,8 @@ class Recorder:
             counts[name] = counts.get(name, 0) + 1
             counts["seconds.saved"] = counts.get("seconds.saved", 0) + saved
             counts["seconds.lookup"] = counts.get("seconds.lookup", 0) + took
+            if recipe is not None:
+                self._heating.hit(recipe, saved)
             self._dirty = True
 
     def error(self, kind: str, text: str, subject: Subject | None = None) -> None:
@@ -78,6 +86,8 @@ class Recorder:
                 updated=self._clock(),
                 processes=1,
                 subjects={s: dict(counts) for s, counts in self._subjects.items()},
+                machines=frozenset({socket.gethostname()}),
+                hottest=self._heating.table(),
             )
 
     def save(self, backend: Backend) -> None:
@@ -88,6 +98,7 @@ class Recorder:
                 # The document may have been folded meanwhile: go on under a new name, with what
                 # it does not hold yet.
                 self._name, self._base = _new_name(), self._written
+                self._hot_base = self._hot_written
             elif not self._dirty and now - self._saved < FOLD_AFTER / 8:
                 return
             self._dirty = False
@@ -101,9 +112,11 @@ class Recorder:
     def _write(self, backend: Backend) -> None:
         tally = self.tally()
         whole, tally.subjects = tally.subjects, _minus(tally.subjects, self._base)
+        base = self._hot_base.only(tally.hottest.keys)
+        tally.hottest = tally.hottest.minus(base).top()
         process = {"host": socket.gethostname(), "pid": os.getpid()}
         backend.put(f"{layout.COUNTERS}/{self._name}.json", dump_tally(tally, process))
-        self._written = whole
+        self._written, self._hot_written = whole, base.plus(tally.hottest)
 
 
 def _new_name() -> str:

@@ -1,9 +1,11 @@
-"""One encode per key at a time among the processes that share a store with working locks."""
+"""One encode per key at a time: on a machine, and in a fleet whose store has locks."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final
+
+from stepaudio_cas.runtime.budget import Budget
 
 if TYPE_CHECKING:
     from stepaudio_cas.runtime.chain import Chain, Hit
@@ -15,45 +17,60 @@ PATIENCE: Final = 120.0
 
 _FIRST_PAUSE: Final = 0.001
 _LONGEST_PAUSE: Final = 0.05
+_LONGEST_PAUSE_SHARED: Final = 0.25
+"""Where a fleet may be waiting, one server hears all of it."""
 
 
 class Turn:
-    """The right to encode `key`. `hit` is set if somebody else finished it while we waited."""
+    """The right to encode `key`. `hit` is set if somebody else finished it while we waited.
 
-    def __init__(self, chain: Chain, key: str) -> None:
+    The lock of this machine is taken first, so that of all its processes one waits for the
+    fleet's. That is let go when what was encoded has reached the store it belongs to.
+    """
+
+    def __init__(self, chain: Chain, key: str, budget: Budget | None = None) -> None:
         self._chain = chain
         self._key = key
-        self._tier: Tier | None = next(iter(chain.writable), None)
-        self._lock: Lock | None = None
+        self._budget = budget or Budget()
+        self._locks: list[tuple[Tier, Lock]] = []
+        self._give_up = 0.0
         self.hit: Hit | None = None
 
     def __enter__(self) -> Turn:
         """Wait until it is our turn, or the artifact is there, or patience is at an end."""
-        if self._tier is None:
-            return self
-        give_up, pause = time.monotonic() + PATIENCE, _FIRST_PAUSE
-        while not self._taken(self._tier):
-            if time.monotonic() >= give_up:
-                return self
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
-            self.hit = self._chain.find(self._key, [self._tier])
-            if self.hit is not None:
-                return self
-        if self._lock is not None:
-            # The one before us may have finished between our look and our turn.
-            try:
-                self.hit = self._chain.find(self._key, [self._tier])
-            except BaseException:  # an interrupt: there will be no `__exit__`
-                self.__exit__()
-                raise
+        self._give_up = time.monotonic() + PATIENCE
+        try:
+            for tier in self._chain.lockable:
+                if not self._wait(tier):
+                    break
+            if self._locks and self.hit is None:
+                # The one before us may have finished between our look and our turn.
+                self.hit = self._chain.find(self._key, [tier for tier, _ in self._locks])
+        except BaseException as error:  # an interrupt: there will be no `__exit__`
+            self.__exit__(type(error))
+            raise
         return self
 
-    def _taken(self, tier: Tier) -> bool:
-        go_on, self._lock = tier.try_lock(self._key)
-        return go_on
+    def _wait(self, tier: Tier) -> bool:
+        """Wait for the lock of one tier; return whether to go on to the next one's."""
+        pause, longest = _FIRST_PAUSE, _LONGEST_PAUSE_SHARED if tier.shared else _LONGEST_PAUSE
+        go_on, lock = tier.try_lock(self._key)
+        while not go_on:
+            if time.monotonic() >= self._give_up:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, longest)
+            with self._budget.waiting():
+                self.hit = self._chain.find(self._key, [tier])
+                if self.hit is not None:
+                    return False
+                go_on, lock = tier.try_lock(self._key)
+        if lock is not None:
+            self._locks.append((tier, lock))
+        return True
 
-    def __exit__(self, *_: object) -> None:
-        if self._lock is not None and self._tier is not None:
-            self._tier.release(self._lock)
-            self._lock = None
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        at_once = kind is not None or self.hit is not None
+        while self._locks:
+            tier, lock = self._locks.pop()
+            self._chain.release(tier, lock, at_once=at_once)

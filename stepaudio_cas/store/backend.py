@@ -78,10 +78,18 @@ class Bulk(Protocol):
     """A backend that answers many questions in fewer round trips than one each."""
 
     def get_many(
-        self, paths: Sequence[str], *, limit: int = MAX_BYTES
+        self, paths: Sequence[str], *, limit: int = MAX_BYTES, touch: bool = False
     ) -> list[bytes | Damaged | None]:
         """Return the documents in the order of `paths`; None for one that is not there.
 
-        One that is longer than `limit` is a `Damaged` in its place. Raises as `get` does when the
-        place does not answer.
+        One that is longer than `limit` is a `Damaged` in its place. `touch` is meant as in `get`.
+        Raises as that does when the place does not answer.
         """
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """A backend that forgets by itself what was not used for a while."""
+
+    def expire_after(self, seconds: float) -> None:
+        """Set that while, unless its URL has set it."""

@@ -3,6 +3,9 @@
 A process writes its own document and no other, so counting needs no lock between machines. Old
 documents are folded into one; the fold names what it absorbed, so that a reader who sees both
 counts nothing twice, at whatever moment the folding process dies.
+
+To count anew, what was counted up to then is written down in a document of its own, which readers
+subtract: nobody who counts has to be told.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stepaudio_cas.errors import Damaged
+from stepaudio_cas.errors import Damaged, Unavailable
 from stepaudio_cas.store import layout
+from stepaudio_cas.store.hottest import Hottest, load_hottest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +29,14 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 MAX_BYTES: Final = 16 << 20
 FOLD_AFTER: Final = 86400.0
+ENDED_AFTER: Final = FOLD_AFTER / 4
+"""A process that has not written for so long has ended: an idle one writes twice as often."""
+
+MOST_MACHINES: Final = 256
+"""How many machines a document names; where containers come and go, there is no end of them."""
+
+_NOISE: Final = 1e-6
+_LOOKS: Final = 20
 
 COUNTERS: Final[dict[str, str]] = {
     "hit.": "artifacts returned without an encode, by tier",
@@ -62,23 +74,42 @@ Counts = dict[str, float]
 
 @dataclass
 class Tally:
-    """Counts by subject, since a moment, over a number of processes."""
+    """Counts by subject, since a moment, over a number of processes.
+
+    `zeroed` is when counting began anew, in a document that says what was counted before.
+    """
 
     since: float = 0.0
     updated: float = 0.0
     processes: int = 0
     subjects: dict[Subject, Counts] = field(default_factory=dict)
     absorbed: frozenset[str] = frozenset()
+    machines: frozenset[str] = frozenset()
+    hottest: Hottest = field(default_factory=Hottest)
+    zeroed: float = 0.0
 
     def add(self, other: Tally) -> None:
         """Add what another tally has counted."""
         self.since = min(filter(None, (self.since, other.since)), default=0.0)
         self.updated = max(self.updated, other.updated)
         self.processes += other.processes
+        self.machines |= other.machines
+        self.hottest = self.hottest.plus(other.hottest)
         for subject, counts in other.subjects.items():
             mine = self.subjects.setdefault(subject, {})
             for name, number in counts.items():
                 mine[name] = mine.get(name, 0) + number
+
+    def subtract(self, other: Tally) -> None:
+        """Take away what another tally has counted."""
+        self.hottest = self.hottest.minus(other.hottest)
+        for subject, counts in list(self.subjects.items()):
+            before = other.subjects.get(subject, {})
+            rest = {name: number - before.get(name, 0) for name, number in counts.items()}
+            # Sums of the same numbers in another order differ in their last digits.
+            self.subjects[subject] = {name: n for name, n in rest.items() if n > _NOISE}
+            if not self.subjects[subject]:
+                del self.subjects[subject]
 
     def total(self, name: str) -> float:
         """Sum a counter, or a family if `name` ends in a dot, over all subjects."""
@@ -137,6 +168,9 @@ def dump_tally(tally: Tally, process: Mapping[str, Any]) -> bytes:
         "updated": tally.updated,
         "processes": tally.processes,
         "absorbed": sorted(tally.absorbed),
+        **({"machines": sorted(tally.machines)[:MOST_MACHINES]} if "host" not in process else {}),
+        **({"zeroed": tally.zeroed} if tally.zeroed else {}),
+        "hottest": tally.hottest.dump(),
         "subjects": [
             {"plugin": s.plugin, "model": s.model, "counts": counts}
             for s, counts in tally.subjects.items()
@@ -156,6 +190,9 @@ def load_tally(data: bytes) -> Tally | None:
             updated=_finite(document["updated"]),
             processes=int(document["processes"]),
             absorbed=frozenset(map(str, document["absorbed"])),
+            machines=_machines(document),
+            hottest=load_hottest(document.get("hottest")),
+            zeroed=_finite(document.get("zeroed", 0)),
             subjects={
                 Subject(str(item["plugin"]), str(item["model"])): {
                     str(name): _finite(number) for name, number in item["counts"].items()
@@ -167,6 +204,11 @@ def load_tally(data: bytes) -> Tally | None:
         return None
 
 
+def _machines(document: Mapping[str, Any]) -> frozenset[str]:
+    host = document["process"].get("host")
+    return frozenset(map(str, document.get("machines", [host] if host else [])))
+
+
 def _finite(number: Any) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{number} is not a count")
@@ -174,9 +216,34 @@ def _finite(number: Any) -> float:
 
 
 def read_tally(backend: Backend) -> Tally:
-    """Sum the counters of every process that has used this store."""
-    documents = dict(_documents(backend))
-    return merge(documents[name] for name in _counted(documents))
+    """Sum what every process that has used this store has counted since it was last zeroed."""
+    documents, before = _split(dict(_documents(backend)))
+    counted = [documents[name] for name in _counted(documents)]
+    total = merge(counted)
+    if before is not None:
+        total.subtract(before)
+        since = [tally for tally in counted if tally.updated > before.zeroed]
+        total.since = before.zeroed
+        total.processes = max(total.processes - before.processes, 0)
+        total.machines = frozenset[str]().union(*(tally.machines for tally in since))
+    return total
+
+
+def zero(backend: Backend, *, clock: Callable[[], float] = time.time) -> None:
+    """Count anew from here: write down what has been counted, for readers to subtract.
+
+    Processes that are counting go on with their documents, and lose nothing.
+    """
+    found = _settled(backend)
+    documents, _ = _split(found)
+    each, now = [documents[name] for name in _counted(documents)], clock()
+    counted = merge(each)
+    counted.processes = sum(tally.processes for tally in each if tally.updated < now - ENDED_AFTER)
+    counted.zeroed = now
+    name = f"zero-{os.urandom(8).hex()}.json"
+    backend.put(f"{layout.COUNTERS}/{name}", dump_tally(counted, {}))
+    for path in found.keys() - documents.keys():  # not one of somebody who zeroes at this moment
+        backend.delete(f"{layout.COUNTERS}/{path}")
 
 
 def fold(backend: Backend, *, clock: Callable[[], float] = time.time) -> int:
@@ -184,7 +251,7 @@ def fold(backend: Backend, *, clock: Callable[[], float] = time.time) -> int:
 
     A living process writes (or takes a new name) more often than that.
     """
-    documents = dict(_documents(backend))
+    documents, _ = _split(dict(_documents(backend)))
     counted = _counted(documents)
     limit = clock() - FOLD_AFTER
     spent = {name for name in documents if name not in counted}
@@ -196,6 +263,43 @@ def fold(backend: Backend, *, clock: Callable[[], float] = time.time) -> int:
         backend.put(name, dump_tally(folded, {"folded": True}))
         spent |= old
     return sum(backend.delete(f"{layout.COUNTERS}/{name}") for name in sorted(spent))
+
+
+def _split(documents: dict[str, Tally]) -> tuple[dict[str, Tally], Tally | None]:
+    """Take the documents that say what was counted before the rest; return their highest counts."""
+    before: Tally | None = None
+    for tally in documents.values():
+        if tally.zeroed:
+            before = tally if before is None else _peak(before, tally)
+    return {name: tally for name, tally in documents.items() if not tally.zeroed}, before
+
+
+def _peak(one: Tally, other: Tally) -> Tally:
+    """Take the larger numbers of two: counters only grow, so those are the later ones."""
+    subjects = {subject: dict(counts) for subject, counts in one.subjects.items()}
+    for subject, counts in other.subjects.items():
+        mine = subjects.setdefault(subject, {})
+        for name, number in counts.items():
+            mine[name] = max(mine.get(name, 0), number)
+    return Tally(
+        processes=max(one.processes, other.processes),
+        zeroed=max(one.zeroed, other.zeroed),
+        subjects=subjects,
+        hottest=one.hottest.peak(other.hottest),
+    )
+
+
+def _settled(backend: Backend) -> dict[str, Tally]:
+    """Read all documents at a moment at which nobody folds them.
+
+    What a fold had under way would be missing in one reading, and then be counted as new for ever.
+    """
+    for _ in range(_LOOKS):
+        names = {entry.path for entry in backend.list(layout.COUNTERS)}
+        documents = dict(_documents(backend))
+        if names == {entry.path for entry in backend.list(layout.COUNTERS)}:
+            return documents
+    raise Unavailable("busy", f"the counters of {backend.url} do not hold still; try again")
 
 
 def _documents(backend: Backend) -> Iterator[tuple[str, Tally]]:

@@ -12,9 +12,11 @@ MANIFESTS: Final = f"{VERSION}/manifests"
 FINGERPRINTS: Final = f"{VERSION}/fingerprints"
 PINS: Final = f"{VERSION}/pins"
 COUNTERS: Final = f"{VERSION}/counters"
+USES: Final = f"{VERSION}/uses"
 LEASES: Final = f"{VERSION}/leases"
 STATE: Final = f"{VERSION}/state"
 PROBES: Final = f"{VERSION}/probes"
+QUARANTINE: Final = f"{VERSION}/quarantine"
 
 SHARDS: Final = tuple(f"{n:02x}" for n in range(256))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.errors import Damaged
+from stepaudio_cas.identity.digest import HEX_LENGTH
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.backend import MAX_BYTES, Entry
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _TEMP_PREFIX: Final = ".tmp-"
 _TOUCH_AFTER: Final = 3600.0
+_LENGTHS: Final = frozenset({HEX_LENGTH, HEX_LENGTH + len(".json")})
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
@@ -114,6 +116,30 @@ class LocalBackend:
                 continue  # deleted since
             yield Entry(path, status.st_size, status.st_mtime)
 
+    def measure(self, folder: str) -> tuple[int, int]:
+        """Count the files directly in a folder whose names are as long as those of ours.
+
+        Returns also the sum of their bytes: what `list` tells, at a third of the cost.
+        """
+        try:
+            fd = os.open(f"{self.root}/{folder}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return 0, 0
+        count = total = 0
+        stat = os.stat
+        try:
+            for name in os.listdir(fd):
+                if len(name) not in _LENGTHS:
+                    continue
+                try:
+                    total += stat(name, dir_fd=fd, follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue  # deleted since
+                count += 1
+        finally:
+            os.close(fd)
+        return count, total
+
     def try_lock(self, name: str) -> FileLock | None:
         """Lock `v1/leases/<name>.lock` by `flock`; the file goes when the lock is released."""
         if fcntl is None:
@@ -179,13 +205,15 @@ class LocalBackend:
         except FileNotFoundError:
             return False
         try:
-            if Path(aside).read_bytes() == expect:
-                return True
-            _link(aside, target)
-            return False
+            same = Path(aside).read_bytes() == expect
+            if not same:
+                _link(aside, target)
+        except FileNotFoundError:
+            same = True  # whoever removes what dead writers have left was quicker
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(aside)
+        return same
 
     def _make_folders(self, folder: str) -> None:
         """Create `folder`; new folders below the root take the root's permissions."""

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stepaudio_cas.errors import CasError
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.backend import Backend, Entry, Locking
 
@@ -43,7 +44,9 @@ def probe(backend: Backend, *, clock: Callable[[], float] = time.time) -> Capabi
     try:
         return _probe(backend, base, created, clock)
     except Exception as error:
-        return Capabilities(writable=False, error=f"{type(error).__name__}: {error}")
+        named = isinstance(error, CasError)  # these say what they are
+        text = str(error) if named else f"{type(error).__name__}: {error}"
+        return Capabilities(writable=False, error=text)
     finally:
         for path in created:
             try:

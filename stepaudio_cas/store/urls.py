@@ -34,7 +34,41 @@ def open_backend(url: str) -> Backend:
         return MemoryBackend(url.removeprefix("memory://"))
     if not url.removeprefix(f"{scheme}://").strip("/"):
         raise SettingError(f"{url}: names no bucket or host")
+    if scheme in {"s3", "s3a", "gs", "gcs"}:
+        return _open_bucket(url, scheme)
+    if scheme.partition("+")[0] in {"redis", "rediss"}:
+        return _open_redis(url)
     return _open_fsspec(url, scheme)
+
+
+def _open_bucket(url: str, scheme: str) -> Backend:
+    try:
+        if scheme in {"s3", "s3a"}:
+            from stepaudio_cas.store.s3 import S3Backend  # noqa: PLC0415
+
+            return S3Backend(url)
+        from stepaudio_cas.store.gcs import GcsBackend  # noqa: PLC0415
+
+        return GcsBackend(url)
+    except ImportError:
+        remedy = "pip install 'stepaudio-cas[gcs]'"
+        raise SettingError(f"{url}: support for {scheme}:// is missing: {remedy}") from None
+    except ValueError as error:
+        shown = f"{scheme}://…" if "@" in url else url
+        raise SettingError(f"{shown}: {error}") from None
+
+
+def _open_redis(url: str) -> Backend:
+    from stepaudio_cas.store.redis_url import parse_place  # noqa: PLC0415
+
+    place = parse_place(url)
+    try:
+        from stepaudio_cas.store.redis import RedisBackend  # noqa: PLC0415
+    except ImportError:
+        raise SettingError(
+            f"{place.shown}: support for Redis is missing: pip install 'stepaudio-cas[redis]'"
+        ) from None
+    return RedisBackend(place)
 
 
 def _open_fsspec(url: str, scheme: str) -> Backend:

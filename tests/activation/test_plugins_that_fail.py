@@ -139,6 +139,12 @@ def test_a_host_whose_only_plugin_is_not_allowed_is_left_as_it_is(host):
     assert_as_without(host, "app.py", STEPAUDIO_CAS_PLUGINS="mine")
 
 
+def test_a_name_that_no_plugin_has_is_said(host):
+    run = assert_cached(host, "app.py", STEPAUDIO_CAS_PLUGINS="stepaudio,nobody")[0]
+    said = "STEPAUDIO_CAS_PLUGINS names nobody, which is not installed; there is: stepaudio"
+    assert run.errors.count(said) == 1
+
+
 def test_a_plugin_whose_model_raises_makes_its_calls_bypasses(host):
     host.plugin(
         "a-mine",

@@ -3,6 +3,7 @@
 import pytest
 
 from stepaudio_cas.activation.plugin import Model, Parts
+from stepaudio_cas.activation.source import texts_of
 from tests.activation.in_process import ENCODER, plugin
 from tests.activation.test_method import encodes
 
@@ -169,3 +170,21 @@ def test_code_that_a_model_runs_is_in_the_key_by_its_whole_file(loader):
     for text, expected in ((ENCODER, 1), (ENCODER, 0), ("other = 1\n" + ENCODER, 1)):
         module = loader.patch(loader.module(text), plugin(model=describe))
         assert encodes(module, module.Encoder(), b"a") == expected
+
+
+def test_where_the_package_of_a_model_is_makes_no_other_key(loader):
+    def describe(instance):
+        return Model((instance.model,), lambda: Parts(code=[type(instance.model)]))
+
+    for name, expected in (("host.encoder", 1), ("nodes.of.a_fork.encoder", 0)):
+        module = loader.patch(loader.module(name=name), plugin(model=describe))
+        assert encodes(module, module.Encoder(), b"a") == expected
+
+
+def test_classes_of_two_packages_that_are_called_the_same_are_both_in_it(loader):
+    one = loader.module("class Network: pass\n", "one.network").Network
+    two = loader.module("class Network: size = 2\n", "two.network").Network
+    assert list(texts_of([one, two, one]).items()) == [
+        ("network.Network", "class Network: pass\n"),
+        ("network.Network'", "class Network: size = 2\n"),
+    ]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.cli.drawer import Drawer
 from tests.cli.environments import Environment, make_host
 
 
@@ -22,3 +23,9 @@ def installed(tmp_path_factory):
 def host(tmp_path):
     """A deployment."""
     return make_host(tmp_path / "host")
+
+
+@pytest.fixture
+def drawer(root, capsys):
+    """A local store without entries."""
+    return Drawer(root, capsys)

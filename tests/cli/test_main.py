@@ -102,3 +102,18 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 def test_the_package_is_the_tool():
     said = subprocess.check_output([sys.executable, "-m", "stepaudio_cas", "--version"], text=True)
     assert said == f"stepaudio-cas {__version__}\n"
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_an_output_that_a_supervisor_has_closed_is_no_error(closed):
+    text = f"import sys; sys.{closed} = None; from stepaudio_cas.cli.main import main as tool"
+    words = [sys.executable, "-c", f"{text}; tool(['completion', 'bash'])"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_output_that_takes_nothing_more_is_said_in_one_line():
+    with open("/dev/full", "w") as full:
+        done = tool("doctor", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == "cas-tool: [Errno 28] No space left on device\n"

@@ -9,6 +9,7 @@ import pytest
 
 import stepaudio_cas as cas
 from stepaudio_cas.runtime import turns
+from stepaudio_cas.runtime.tier import Tier
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import read_tally
 from stepaudio_cas.store.local import LocalBackend
@@ -75,13 +76,14 @@ def holder(root):
 
 def waiting(cache, monkeypatch):
     """Ask for the key in a thread that is seen to wait for its turn; return the future."""
-    looks, take = [], turns.Turn._taken
+    looks, try_lock = [], Tier.try_lock
 
-    def taken(turn, tier):
-        looks.append(take(turn, tier))
-        return looks[-1]
+    def trying(tier, key):
+        answer = try_lock(tier, key)
+        looks.append(answer[0])
+        return answer
 
-    monkeypatch.setattr(turns.Turn, "_taken", taken)
+    monkeypatch.setattr(Tier, "try_lock", trying)
     asked = in_thread(lambda: cache.get_or_compute(recipe(), lambda: ["the next one's"]))
     wait_until(lambda: looks.count(False) > 1)
     assert not asked.done()
@@ -136,6 +138,7 @@ def test_two_chains_with_one_shared_store_end_with_one_artifact_in_all(tmp_path,
     def work(number):
         settings = {**PATIENT, "memory": memory}
         with cas.open(f"{tmp_path / str(number)},{shared}", **settings) as cache:
+            cache.chain.tiers[1].lockable = False  # as most stores that machines share
             computed = [cache.get_or_compute(recipe(n), encode) for n in range(keys)]
             assert cache.flush(GENEROUS)
             both_have_written.wait(GENEROUS)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stepaudio_cas.runtime.turns import Turn
+from stepaudio_cas.runtime.tier import Tier
 from stepaudio_cas.store.local import LocalBackend
 from tests.support.processes import in_child, wait_until
 from tests.support.values import Computation, counters, recipe, tokens
@@ -61,15 +61,15 @@ def test_a_child_waits_for_the_parent_that_encodes_and_gets_its_value(open_on, r
         return tokens()
 
     def child():
-        taken = Turn._taken
+        try_lock = Tier.try_lock
 
-        def say_when_waiting(self, tier):
-            free = taken(self, tier)
+        def say_when_waiting(self, key):
+            free, lock = try_lock(self, key)
             if not free:
                 waits.touch()
-            return free
+            return free, lock
 
-        Turn._taken = say_when_waiting
+        Tier.try_lock = say_when_waiting
         compute = Computation([0])
         return cache.get_or_compute(recipe(), compute), compute.runs
 

@@ -160,7 +160,7 @@ def test_the_winners_value_after_a_lost_race_may_be_changed(open_on, root, kind)
 
     def compute():
         elsewhere = open_on(LocalBackend(root))
-        elsewhere.chain.tiers[0]._lockable = False
+        elsewhere.chain.tiers[0].lockable = False
         elsewhere.get_or_compute(recipe(), make)
         return "of the loser"
 

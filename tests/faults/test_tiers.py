@@ -1,5 +1,7 @@
 """A chain of two stores, the lower of which is poisoned, loses things, or is overtaken."""
 
+import threading
+
 import pytest
 
 from stepaudio_cas.store import layout
@@ -125,7 +127,7 @@ def test_who_was_first_in_the_lower_store_wins_everywhere(open_cache, upper, low
 
     def compute():
         with open_cache(lower.root, memory="0", deadline=60.0) as elsewhere:
-            elsewhere.get_or_compute(recipe(), lambda: ([1], [1], [1]))
+            elsewhere.put(recipe(), ([1], [1], [1]))
         return [2], [2], [2]
 
     chain.get_or_compute(recipe(), compute)
@@ -165,3 +167,28 @@ def test_an_upper_store_that_fails_leaves_the_lower_one_in_use(open_on, make_fau
     compute = Computation(number=1)
     assert cache.get_or_compute(recipe(1), compute) == tokens(1)
     assert compute.runs == 0, "the new voice did not reach the store that works"
+
+
+def test_who_has_lost_in_one_store_hands_the_winner_on_to_the_next(open_cache, tmp_path):
+    """Or each of two shared stores would go on with an artifact of its own, and so the fleet."""
+    shared, far = tmp_path / "shared", tmp_path / "far"
+    disks = [tmp_path / name for name in ("one", "other")]
+    one, other = (open_cache(f"{disk},{shared},{far}", memory="0", deadline=60.0) for disk in disks)
+    arrived, go_on = threading.Event(), threading.Event()
+    distant = one.chain.tiers[2]
+    commit = distant.commit
+
+    def delayed(*entry, **how):
+        arrived.set()
+        assert go_on.wait(60)
+        return commit(*entry, **how)
+
+    distant.commit = delayed
+    one.put(recipe(), tokens(1))
+    assert arrived.wait(60)  # the shared store has it by now
+    other.put(recipe(), tokens(2))
+    assert other.flush(60)
+    go_on.set()
+    assert one.flush(60)
+    stores = [*disks, shared, far]
+    assert [value_in(open_cache, LocalBackend(store)) for store in stores] == [tokens(1)] * 4

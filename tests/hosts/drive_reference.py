@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import time
 
 sys.path.insert(0, sys.argv[1])
 import torch
@@ -50,6 +51,11 @@ class Deployment:
             for name in codes:
                 codes[name] += self.tokenizer.get_vq02_code(piece, name, is_final=last)
         return codes
+
+    def until(self, folder, files):
+        """Serve nobody until a folder has so many files in it."""
+        while sum(len(names) for _, _, names in os.walk(folder)) < files:
+            time.sleep(0.01)
 
     def remove(self, path):
         os.rename(path, f"{path}.gone")  # in one step: counters may be on their way there

@@ -163,3 +163,23 @@ def test_a_session_that_was_made_from_bytes_is_not_cached(start):
     tokenizer.ort_session = host.modules["funasr_parts"].Session("")
     assert [encodes(host, tokenizer) for _ in range(2)] == [1, 1]
     assert host.counters() == {"bypass.failed-key": 2}
+
+
+def test_the_tokenizer_that_the_first_frontends_have_is_in_the_key_of_a_prompt(
+    start, model, tmp_path
+):
+    clip = tmp_path / "voice.wav"
+    clip.write_bytes(bytes(64))
+
+    def prepares():
+        host = start()
+        tts = host.tts()
+        session = host.modules["funasr_parts"].Session(model / "frontend.onnx")
+        tts.cosy_model.frontend.speech_tokenizer_session = session
+        tts.preprocess_prompt_wav(str(clip))
+        return len(host.runs("tts"))
+
+    (model / "frontend.onnx").write_text("one")
+    assert [prepares(), prepares()] == [1, 0]
+    (model / "frontend.onnx").write_text("another")
+    assert [prepares(), prepares()] == [1, 0]

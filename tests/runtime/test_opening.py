@@ -58,7 +58,7 @@ def test_a_chain_is_opened_in_order_and_each_tier_has_a_name(open_cache, tmp_pat
 
 def test_tiers_of_one_scheme_have_different_names_even_if_that_ends_in_a_digit():
     schemes = ["s3", "s3", "file", "s3", "file"]
-    found = opening._named([SimpleNamespace(url=f"{scheme}://x") for scheme in schemes])
+    found = opening.named([SimpleNamespace(url=f"{scheme}://x") for scheme in schemes])
     assert [name for name, _ in found] == ["s3", "s3-2", "disk", "s3-3", "disk2"]
 
 
@@ -195,3 +195,13 @@ def test_the_first_local_store_of_a_chain_is_the_one_that_keeps_itself(open_cach
     cache = open_cache(f"memory://x,{tmp_path}/a,{tmp_path}/b", ttl="1d")
     assert cache._housekeeping._keeper._backend.root == f"{tmp_path}/a"
     assert open_cache("memory://x", ttl="1d")._housekeeping._keeper is None
+
+
+def test_a_place_for_state_that_cannot_be_used_is_said_once(open_cache, tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "weights").write_text("weights")
+    cache = open_cache(state=f"{tmp_path}/file/here", log="error")
+    for _ in range(2):
+        assert cache.files.digest(tmp_path / "weights").size == 7
+    said = capfd.readouterr().err
+    assert said.count(f"STEPAUDIO_CAS_STATE={tmp_path}/file/here cannot be used") == 1

@@ -8,10 +8,12 @@ from stepaudio_cas.runtime.recorder import Recorder
 from stepaudio_cas.settings import Level
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import FOLD_AFTER, Subject, fold, load_tally, read_tally
+from stepaudio_cas.store.hottest import Heat
 from stepaudio_cas.store.local import LocalBackend
 from tests.runtime.helpers import GENEROUS, Clock, counted, in_thread
 from tests.support.faulty import FaultyBackend
 from tests.support.processes import in_children, in_threads, wait_until
+from tests.support.values import recipe
 
 WHO = Subject("plugin", "model")
 
@@ -227,3 +229,24 @@ def test_a_document_says_which_process_wrote_it(recorder, backend):
     data = backend.inner.get(path)
     assert f'"pid":{os.getpid()}'.encode() in data
     assert load_tally(data) is not None
+
+
+def test_the_hottest_keys_are_written_and_read_back(recorder, backend, tmp_path):
+    for number in (0, 1, 1):
+        recorder.hit(WHO, "disk", 1.5, 0.25, recipe(number))
+    recorder.save(backend)
+    assert read_tally(backend).hottest.keys == {
+        recipe(0).key: Heat(1, 1.5), recipe(1).key: Heat(2, 3.0)
+    }  # fmt: skip
+
+
+def test_hottest_keys_under_another_name_are_counted_once(recorder, backend, clock):
+    for day in range(4):
+        recorder.hit(WHO, "disk", 1.0, 0.25, recipe(0))
+        recorder.hit(WHO, "disk", 1.0, 0.25, recipe(day + 1))
+        recorder.save(backend)
+        clock.advance(FOLD_AFTER / 2 + 1)
+    assert len(documents(backend)) == 4
+    hottest = read_tally(backend).hottest
+    assert hottest.keys[recipe(0).key] == Heat(4, 4.0)
+    assert [hottest.keys[recipe(day + 1).key].hits for day in range(4)] == [1] * 4

@@ -59,12 +59,15 @@ def test_who_waits_gets_the_result_of_the_one_who_was_first(backend, during_paus
     assert backend.held == {KEY}
 
 
-def test_pauses_grow_but_stay_short(backend, during_pauses):
+@pytest.mark.parametrize(("shared", "longest"), [(False, 0.05), (True, 0.25)])
+def test_pauses_grow_but_stay_short(backend, during_pauses, shared, longest):
     backend.held.add(KEY)
-    with Turn(chain(backend), KEY):
+    subject = chain(backend)
+    subject.tiers[0].shared = shared
+    with Turn(subject, KEY):
         pass
     assert during_pauses.pauses[:3] == [0.001, 0.002, 0.004]
-    assert max(during_pauses.pauses) == 0.05
+    assert max(during_pauses.pauses) == longest
 
 
 def test_when_patience_ends_it_is_our_turn_without_a_lock(backend, during_pauses):

@@ -156,7 +156,7 @@ def test_of_many_threads_that_create_one_document_one_wins(connect):
     backend = connect()
     assert probe(backend).create == "atomic"
     instances = [connect() for _ in range(8)]
-    for number in range(25):
+    for number in range(25 if backend.url.startswith(("file:", "memory:")) else 3):
         path = f"v1/objects/ab/{number}"
         won = in_threads(8, lambda n, p=path: instances[n].put(p, b"%d" % n, create=True))
         assert won.count(True) == 1

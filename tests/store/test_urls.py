@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,23 +72,40 @@ def test_a_bad_url_is_named_by_open_too(url):
         cas.open(url)
 
 
-@pytest.mark.parametrize(
-    ("url", "remedy"),
-    [
-        ("s3://bucket/voices", "pip install 'stepaudio-cas[s3]'"),
-        ("gs://bucket/voices", "pip install 'stepaudio-cas[gcs]'"),
-        ("sftp://host/voices", "install it"),
-    ],
-)
-def test_a_store_whose_package_is_missing_says_what_to_install(monkeypatch, url, remedy):
+def test_a_store_whose_package_is_missing_says_what_to_install(monkeypatch):
     def missing(*args, **kwargs):
         raise ImportError("Install it to access it")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
-    with pytest.raises(SettingError) as error:
+    with pytest.raises(SettingError, match=r"^sftp://host/voices: .* install it \("):
+        open_backend("sftp://host/voices")
+
+
+@pytest.mark.parametrize("scheme", ["gs", "gcs"])
+def test_gcs_without_its_package_says_what_to_install(monkeypatch, scheme):
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    monkeypatch.setitem(sys.modules, "google.auth", None)
+    with pytest.raises(SettingError, match=r"pip install 'stepaudio-cas\[gcs\]'"):
+        open_backend(f"{scheme}://bucket/voices")
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_s3_needs_no_package(aws, scheme):
+    backend = open_backend(f"{scheme}://bucket/voices/")
+    assert type(backend).__name__ == "S3Backend"
+    assert backend.url == "s3://bucket/voices"
+
+
+@pytest.mark.parametrize("url", ["s3://x", "s3://b?region=eu", "gs://two words/x", "s3://b#x"])
+def test_what_is_no_bucket_is_said(url):
+    with pytest.raises(SettingError, match=re.escape(f"{url}: a bucket and a folder in it")):
         open_backend(url)
-    assert str(error.value).startswith(f"{url}: ")
-    assert remedy in str(error.value)
+
+
+def test_a_secret_in_a_url_is_refused_and_not_repeated():
+    with pytest.raises(SettingError, match="do not belong into a URL") as error:
+        open_backend("s3://AKIA:hush@bucket/voices")
+    assert "hush" not in str(error.value)
 
 
 def test_the_default_is_in_the_users_cache(monkeypatch, tmp_path):

@@ -12,5 +12,8 @@ BACKENDS = {
     "fsspec-memory": lambda folder: FsspecBackend(f"memory://{folder.name}/deeper"),
 }
 
-ATOMIC = ("local", "memory")
+SERVED = {"s3": "s3_url", "gcs": "gcs_url", "redis": "redis_url"}
+"""Those that a server has, by the fixture that starts it and tells where documents may go."""
+
+ATOMIC = ("local", "memory", "s3", "gcs", "redis")
 """Where one of many creators wins, and no reader sees half a document."""

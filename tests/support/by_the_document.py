@@ -150,6 +150,7 @@ def encode(value):
 def read_counters(root):
     paths = (root / "v1/counters").glob("[!.]*.json")
     documents = {path.name: json.loads(path.read_bytes()) for path in paths}
+    before = [documents.pop(n) for n in list(documents) if documents[n].get("zeroed")]
     absorbed = {name for document in documents.values() for name in document["absorbed"]}
     left = [document for name, document in documents.items() if name not in absorbed]
     total, seen = collections.Counter(), set()
@@ -157,5 +158,18 @@ def read_counters(root):
         if seen.isdisjoint(document["absorbed"]):
             seen.update(document["absorbed"])
             for subject in document["subjects"]:
-                total.update(subject["counts"])
-    return total
+                total.update(flat(subject))
+    highest = collections.Counter()
+    for document in before:
+        highest |= collections.Counter(
+            dict(c for s in document["subjects"] for c in flat(s).items())
+        )
+    total.subtract(highest)
+    left = collections.Counter()
+    for (*_, name), number in total.items():
+        left[name] += number if number > 1e-6 else 0
+    return left
+
+
+def flat(subject):
+    return {(subject["plugin"], subject["model"], n): c for n, c in subject["counts"].items()}

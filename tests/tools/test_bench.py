@@ -216,4 +216,5 @@ def figures(*, host=0.05, encodes=(1,)):
         "repeats": [],
         "throughput": [],
         "stages": {},
+        "maintenance": [],
     }

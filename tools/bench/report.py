@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.units import show_seconds
+from tools.bench import maintenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,29 +25,32 @@ def render(document: dict[str, Any], *, level: int = 1) -> str:
     figures, heading = document["figures"], "#" * (level + 1)
     parts = [
         f"{'#' * level} Benchmark of stepaudio-cas, {document['scale']} run",
-        _machine(document),
-        _missing(document["missing"]),
+        show_machine(document),
+        show_missing(document["missing"]),
         f"{heading} Bars",
-        _bars(document["bars"]),
+        bars_table(document["bars"]),
         f"{heading} Memory hit",
-        _pairs(figures["memory_hit"]),
+        pairs_table(figures["memory_hit"]),
         f"{heading} Disk hit, memory tier off",
-        _pairs(figures["disk_hit"]),
+        pairs_table(figures["disk_hit"]),
         f"{heading} Where the time of a hit goes",
         _stages(figures["stages"]),
         f"{heading} Miss overhead",
         _misses(figures["miss"]),
         f"{heading} One new key, wanted by everybody at once",
-        _stampede(figures["stampede"]),
+        show_stampede(figures["stampede"]),
         f"{heading} Repeated requests",
         _repeats(figures["repeats"]),
         f"{heading} Throughput",
         _throughput(figures["throughput"]),
+        f"{heading} Maintenance",
+        maintenance.table(figures["maintenance"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _machine(document: dict[str, Any]) -> str:
+def show_machine(document: dict[str, Any]) -> str:
+    """Say when, how long and on what."""
     machine = document["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return (
@@ -57,49 +61,54 @@ def _machine(document: dict[str, Any]) -> str:
     )
 
 
-def _missing(missing: dict[str, str]) -> str:
+def show_missing(missing: dict[str, str]) -> str:
+    """Say what was not there to compare with."""
     return "\n".join(
         f"- **{name} is missing**: {_CONSEQUENCES.get(name, 'not measured')} ({why})"
         for name, why in missing.items()
     )
 
 
-def _bars(bars: list[dict[str, Any]]) -> str:
+def bars_table(bars: list[dict[str, Any]]) -> str:
+    """Write what had to be reached, and whether it was."""
+
     def row(bar: dict[str, Any]) -> tuple[str, ...]:
         if bar["value"] is None:
-            return bar["name"], "not measured", _number(bar["limit"]), "**no**"
-        value = _number(bar["value"])
+            return bar["name"], "not measured", show_number(bar["limit"]), "**no**"
+        value = show_number(bar["value"])
         if bar["quartiles"]:
-            value += " ({}-{})".format(*map(_number, bar["quartiles"]))
-        return bar["name"], value, _number(bar["limit"]), "yes" if bar["ok"] else "**no**"
+            value += " ({}-{})".format(*map(show_number, bar["quartiles"]))
+        return bar["name"], value, show_number(bar["limit"]), "yes" if bar["ok"] else "**no**"
 
-    return _table(("bar", "value (quartiles)", "at most", "reached"), map(row, bars))
+    return make_table(("bar", "value (quartiles)", "at most", "reached"), map(row, bars))
 
 
-def _pairs(table: dict[str, Any]) -> str:
+def pairs_table(table: dict[str, Any]) -> str:
+    """Write what takes how long beside what, from `Pairs.figures`."""
+
     def row(name: str, found: dict[str, Any]) -> tuple[str, ...]:
         ratio = found["ratio"]
-        quartiles = f"{_number(ratio['low'])}-{_number(ratio['high'])}"
+        quartiles = f"{show_number(ratio['low'])}-{show_number(ratio['high'])}"
         return (
             name,
             show_seconds(found["reference_seconds"]["median"]),
             show_seconds(found["seconds"]["median"]),
-            f"{_number(ratio['median'])} ({quartiles})",
-            f"{_number(1 / ratio['median'])} x",
+            f"{show_number(ratio['median'])} ({quartiles})",
+            f"{show_number(1 / ratio['median'])} x",
             str(found["blocks"]),
         )
 
     header = ("compared with", "it takes", "our hit", "ours / it (quartiles)", "it / ours", "pairs")
-    return _table(header, (row(name, found) for name, found in table.items()))
+    return make_table(header, (row(name, found) for name, found in table.items()))
 
 
 def _stages(table: dict[str, Any]) -> str:
     def row(name: str, found: dict[str, float]) -> tuple[str, str]:
-        median, low, high = (_number(found[part]) for part in ("median", "low", "high"))
+        median, low, high = (show_number(found[part]) for part in ("median", "low", "high"))
         return name, f"{median} ({low}-{high})"
 
     header = ("part", "in units of the BLAKE3 (quartiles)")
-    return _table(header, (row(name, found) for name, found in table.items()))
+    return make_table(header, (row(name, found) for name, found in table.items()))
 
 
 def _misses(table: dict[str, Any]) -> str:
@@ -114,10 +123,10 @@ def _misses(table: dict[str, Any]) -> str:
         )
 
     header = ("", "added to an encode (quartiles)", "95 % below", "of 1 s", "of 100 ms")
-    return _table(header, (row(name, found) for name, found in table.items()))
+    return make_table(header, (row(name, found) for name, found in table.items()))
 
 
-def _stampede(found: dict[str, Any]) -> str:
+def show_stampede(found: dict[str, Any]) -> str:
     return (
         f"{found['threads']} threads in each of {found['processes']} processes,"
         f" {found['rounds']} new keys in turn. Encodes of each key:"
@@ -132,7 +141,7 @@ def _repeats(rows: list[dict[str, Any]]) -> str:
         return (
             show_seconds(found["encode_seconds"]),
             f"{found['repeated']:.0%}",
-            f"{_number(found['speedup'])} x",
+            f"{show_number(found['speedup'])} x",
             "-" if ideal is None else f"{ideal} x",
             "-" if share is None else f"{share:.1%}",
             "-" if published is None else f"{published:.3g} x",
@@ -140,7 +149,7 @@ def _repeats(rows: list[dict[str, Any]]) -> str:
         )
 
     header = ("an encode", "repeated", "throughput", "ideal", "of the ideal", "published recipe")
-    return _table((*header, "rounds"), map(row, rows))
+    return make_table((*header, "rounds"), map(row, rows))
 
 
 def _throughput(rows: list[dict[str, Any]]) -> str:
@@ -154,7 +163,7 @@ def _throughput(rows: list[dict[str, Any]]) -> str:
         )
 
     header = ("processes", "threads each", "BLAKE3 / s", "memory hits / s", "disk hits / s")
-    return _table((*header, "calls that were no hit"), map(row, rows))
+    return make_table((*header, "calls that were no hit"), map(row, rows))
 
 
 def _several(numbers: Sequence[int]) -> str:
@@ -163,7 +172,8 @@ def _several(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _number(value: float) -> str:
+def show_number(value: float) -> str:
+    """Write a number with three digits or so."""
     if type(value) is int:
         return str(value)
     if value >= 100:
@@ -171,6 +181,7 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def make_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write any table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -32,10 +32,16 @@ class Scale:
     """Rounds of requests where an encode takes a quarter of a second."""
     short_rounds: int
     """The same where it takes 70 ms."""
+    entries: int
+    """Entries of the store that is looked after."""
+    runs: int
+    """How often each of its commands is run."""
 
 
-FULL: Final = Scale("full", 20, 100, 20, 20, 30.0, 0.3, 7, (1, 8, 64), (1, 4), 20, 20, 40)
-QUICK: Final = Scale("quick", 20, 30, 5, 3, 1.5, 0.1, 1, (1, 8, 64), (1, 4), 3, 2, 3)
-TINY: Final = Scale("tiny", 2, 2, 2, 1, 0.5, 0.01, 1, (1, 2), (1, 2), 1, 1, 1)
+FULL: Final = Scale(
+    "full", 20, 100, 20, 20, 30.0, 0.3, 7, (1, 8, 64), (1, 4), 20, 20, 40, 20_000, 5
+)
+QUICK: Final = Scale("quick", 20, 30, 5, 3, 1.5, 0.1, 1, (1, 8, 64), (1, 4), 3, 2, 3, 1000, 2)
+TINY: Final = Scale("tiny", 2, 2, 2, 1, 0.5, 0.01, 1, (1, 2), (1, 2), 1, 1, 1, 100, 1)
 
 SCALES: Final = {scale.name: scale for scale in (FULL, QUICK, TINY)}

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 _ENCODE_SECONDS: Final = 0.1
 
 
-def measure_stampede(folder: Path, scale: Scale, fleet: Fleet) -> dict[str, Any]:
-    """Count the encodes and the different results, for one new key after another."""
+def measure_stampede(
+    folder: Path, scale: Scale, fleet: Fleet, root: str | None = None
+) -> dict[str, Any]:
+    """Count the encodes and the different results, for one new key after another.
+
+    `root` is the store that all processes share, on disk if it is not given.
+    """
     threads, processes = max(scale.threads), max(scale.processes)
     encodes, results, errors = [], [], 0
     for clip_number in range(1, scale.rounds + 1):
@@ -29,7 +34,7 @@ def measure_stampede(folder: Path, scale: Scale, fleet: Fleet) -> dict[str, Any]
         found = fleet.run(
             race,
             processes,
-            root=str(folder / "stampede"),
+            root=root or str(folder / "stampede"),
             journal=str(journal),
             clip_number=clip_number,
             threads=threads,

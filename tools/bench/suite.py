@@ -14,6 +14,7 @@ from tools.bench.fleet import Fleet
 from tools.bench.hits import Hits
 from tools.bench.libraries import Libraries
 from tools.bench.machine import describe_machine, load
+from tools.bench.maintenance import measure as measure_maintenance
 from tools.bench.misses import measure_misses
 from tools.bench.repeats import measure_repeats
 from tools.bench.stages import measure_stages
@@ -66,6 +67,8 @@ def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[s
         with section("the host's own path"):
             libraries.await_compiling()
             beside_memory, beside_disk = hits.host()
+        with section("maintenance"):
+            maintenance = [measure_maintenance(folder, scale.entries, scale.runs)]
         machine = {**describe_machine(folder, libraries), "load": [load_before, load()]}
     figures = {
         "memory_hit": _figures(memory | beside_memory),
@@ -75,6 +78,7 @@ def run(scale: Scale, parent: Path | None, say: Callable[[str], None]) -> dict[s
         "repeats": repeats,
         "throughput": throughput,
         "stages": stages,
+        "maintenance": maintenance,
     }
     return {
         "format": FORMAT,

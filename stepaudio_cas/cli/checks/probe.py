@@ -133,6 +133,10 @@ def _declared(host: "Any") -> "dict[str, Any]":
 def _scheme(scheme: str) -> str:
     """Say what keeps a kind of store from working here; nothing if nothing does."""
     try:
+        if scheme in {"gs", "gcs"}:
+            if not os.environ.get("STORAGE_EMULATOR_HOST"):
+                __import__("google.auth")
+            return ""
         from fsspec import get_filesystem_class
 
         get_filesystem_class(scheme)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from stepaudio_cas.cli.checks.finding import Finding, ok, warning, without_secrets, wrong
 from stepaudio_cas.cli.checks.mounts import file_system_of, file_systems
-from stepaudio_cas.errors import SettingError, Unavailable
+from stepaudio_cas.errors import CasError, SettingError, Unavailable
 from stepaudio_cas.runtime.opening import state_folder
 from stepaudio_cas.runtime.workers import Workers
 from stepaudio_cas.settings import PREFIX, Mode, Settings
@@ -36,6 +36,18 @@ _PATIENCE: Final = 20
 _LARGEST_SKEW: Final = 5.0
 _LITTLE: Final = 10**9
 _REMEDIES: Final = {
+    "bucket:": "create it, or mend its name in {main}",
+    "credentials:": "look at the keys, the profile or the role; an expired token has to be renewed",
+    "not allowed to write": "let this identity put and delete objects there, or set {mode}=ro",
+    "not allowed to read": "let this identity get objects and list the bucket: without the right to"
+    " list, S3 says this of every voice that is not there yet",
+    "dns:": "mend the name in {main}, in the endpoint, or in the name server",
+    "tls:": "is it https there? For an authority of your own set AWS_CA_BUNDLE or SSL_CERT_FILE",
+    "down:": "start it, or mend the address: is it reachable from here?",
+    "timeout:": "is it up, and reachable from here? Hosts leave it alone until it is",
+    "region:": "set AWS_REGION to where the bucket is",
+    "clock:": "set this machine's clock",
+    "busy:": "it is overloaded, or throttles this account",
     "PermissionError": "give the host's user the right to write there, or set {mode}=ro",
     "NotADirectoryError": "name a folder: part of this path is a file",
     "FileExistsError": "name a folder: part of this path is a file",
@@ -65,7 +77,7 @@ def examine(settings: Settings) -> list[Finding]:
 def _examine(backend: Backend, settings: Settings) -> Iterator[Finding]:
     url = without_secrets(backend.url)
     workers = Workers("stepaudio-cas doctor")
-    patience = _PATIENCE * settings.deadline
+    patience = _PATIENCE * settings.patience
     try:
         if settings.mode is not Mode.RO:
             found = workers.call(Store(backend).capabilities, patience)
@@ -73,13 +85,18 @@ def _examine(backend: Backend, settings: Settings) -> Iterator[Finding]:
             if not found.writable:
                 return
         seconds = workers.call(lambda: _lookup_seconds(backend), patience)
-    except Unavailable:
+    except Unavailable as error:
+        if error.detail and not error.detail.startswith("after "):  # the store's own words
+            text = f"{url} cannot be read: {without_secrets(str(error))}"
+            yield wrong("store.read", text, _remedy(str(error)), subject=url)
+            return
         text = f"{url} has not answered within {show_seconds(patience)}"
         remedy = "is it up, and reachable from here? Hosts leave it alone until it is"
         yield wrong("store.answers", text, remedy, subject=url)
         return
     except Exception as error:
-        text = f"{url} cannot be read: {type(error).__name__}: {without_secrets(str(error))}"
+        said = str(error) if isinstance(error, CasError) else f"{type(error).__name__}: {error}"
+        text = f"{url} cannot be read: {without_secrets(said)}"
         yield wrong("store.read", text, _remedy(text), subject=url)
         return
     if settings.mode is Mode.RO:
@@ -130,7 +147,7 @@ def _reading(backend: Backend, url: str) -> Finding:
 def _remedy(text: str) -> str:
     for sign, remedy in _REMEDIES.items():
         if sign in text:
-            return remedy.format(mode=f"{PREFIX}_MODE", size=f"{PREFIX}_MAX_SIZE")
+            return remedy.format(main=PREFIX, mode=f"{PREFIX}_MODE", size=f"{PREFIX}_MAX_SIZE")
     return "see that the place is there, reachable from here, and that credentials are right"
 
 
@@ -146,11 +163,11 @@ def _lookup_seconds(backend: Backend) -> float:
 
 def _speed(seconds: float, settings: Settings, url: str) -> Finding:
     text = f"{url}: a look-up takes {show_seconds(seconds)}"
-    deadline = f"{PREFIX}_DEADLINE is {show_seconds(settings.deadline)}"
-    if seconds >= settings.deadline:
+    deadline = f"{PREFIX}_DEADLINE is {show_seconds(settings.patience)}"
+    if seconds >= settings.patience:
         remedy = "bring the store nearer, or raise the deadline"
         return wrong("store.speed", f"{text}; {deadline}: none is waited for", remedy, subject=url)
-    if seconds >= settings.deadline / 4:
+    if seconds >= settings.patience / 4:
         remedy = "bring the store nearer, put a local path before it, or raise the deadline"
         return warning("store.speed", f"{text}; {deadline}", remedy, subject=url)
     return ok("store.speed", text, subject=url)
@@ -200,6 +217,6 @@ def _surroundings(settings: Settings, backends: list[Backend]) -> Iterator[Findi
 def _existing(path: str) -> Path:
     """Return the nearest folder above that is there."""
     found = Path(path)
-    while not found.exists() and found != found.parent:
+    while not os.path.exists(found) and found != found.parent:
         found = found.parent
     return found

@@ -1,0 +1,320 @@
+"""`STEPAUDIO_CAS_WATCH`: preset voices, encoded by the model that the host has loaded anyway."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from stepaudio_cas._fork import survive_fork
+from stepaudio_cas.activation.gate import Gate
+from stepaudio_cas.errors import Bypass, CasError
+from stepaudio_cas.prewarm import state
+from stepaudio_cas.prewarm.daemon import Plan, check_folder
+from stepaudio_cas.prewarm.inside import Inside
+from stepaudio_cas.prewarm.keeping import Keeping, Ledger
+from stepaudio_cas.runtime.attended import BYPASSED, NEW, THERE, Asked, Enough
+from stepaudio_cas.store.pins import PinsOf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stepaudio_cas.activation.method import HostMethod
+    from stepaudio_cas.activation.plugin import HostClass
+    from stepaudio_cas.runtime.cache import Cache
+    from stepaudio_cas.store.store import Store
+
+PLAN: Final = Plan(poll=True)
+_AGAIN: Final = 60.0
+"""Seconds until folders are looked for again that were not there, or that somebody else watched."""
+
+_NICE: Final = 5
+"""How much lower the priority is. Not the lowest: a request may wait for what is in hand."""
+
+_LAST: Final = 10.0
+"""Seconds that the end of the process waits for the voice in hand."""
+
+
+class _Known(NamedTuple):
+    """A host class that can be asked for voices: its cached methods, and its live instances."""
+
+    host: HostClass
+    methods: Sequence[HostMethod]
+    instances: list[weakref.ref[Any]]
+    served: list[bool]
+
+    def live(self) -> list[Any]:
+        return [one for ref in self.instances if (one := ref()) is not None]
+
+
+class Presets:
+    """Encodes what is in folders, in one thread, by a host that lives in this process.
+
+    Begins once there is an instance of a host class. Of several processes of a host one does it;
+    another one goes on when that has ended.
+    """
+
+    def __init__(
+        self, cache: Cache, folders: Sequence[str], *, plan: Plan = PLAN, gate: Gate | None = None
+    ) -> None:
+        self._cache, self._folders, self._plan = cache, folders, plan
+        self.gate = Gate() if gate is None else gate
+        self._classes: list[_Known] = []
+        self._local = threading.local()
+        self._held: list[int] = []
+        self._said: set[str] = set()
+        self._after_fork()
+        survive_fork(self)
+
+    def _after_fork(self) -> None:
+        """Start over: the thread is not in the child, and the folders are the parent's."""
+        for file in self._held:
+            with contextlib.suppress(OSError):
+                os.close(file)
+        self._held = []
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._inside: Inside | None = None
+
+    # What the patched classes tell us.
+
+    def know(self, host: HostClass, methods: Sequence[HostMethod]) -> None:
+        """Take down a class that has been patched; those declared later are asked first."""
+        if host.voice is not None:
+            self._classes.append(_Known(host, methods, [], [False]))
+
+    def born(self, host: HostClass, instance: Any) -> None:
+        """Take down an instance: it has just been made, or is being called."""
+        for known in self._classes:
+            if known.host is host and not any(ref() is instance for ref in known.instances):
+                with contextlib.suppress(TypeError):  # it allows no weak references
+                    known.instances[:] = [r for r in known.instances if r() is not None]
+                    known.instances.append(weakref.ref(instance))
+        self._start()
+
+    def call(self, host: HostClass, method: HostMethod, args: Any, kwargs: Any) -> Any:
+        """Do a call of a cached method: as a request, or as a part of a voice of ours."""
+        visit: _Visit | None = getattr(self._local, "visit", None)
+        if visit is not None:
+            return visit.call(method, args, kwargs)
+        first = not getattr(self._local, "within", False)
+        if first:
+            self._serving(host, args)
+        with self.request():
+            if not first:
+                return method(*args, **kwargs)
+            self._local.within = True
+            try:
+                if self.gate.taken and not self._is_kept(method, args, kwargs):
+                    self.gate.wait()
+                return method(*args, **kwargs)
+            finally:
+                self._local.within = False
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request; what a voice of ours goes through is none."""
+        if getattr(self._local, "visit", None) is not None:
+            yield
+            return
+        self.gate.enter()
+        try:
+            yield
+        finally:
+            self.gate.leave()
+
+    def _serving(self, host: HostClass, args: Any) -> None:
+        for known in self._classes:
+            if known.host is host and not known.served[0]:
+                known.served[0] = True
+                if args:
+                    self.born(host, args[0])
+        if self._thread is None:
+            self._start()
+
+    def _is_kept(self, method: HostMethod, args: Any, kwargs: Any) -> bool:
+        """Tell whether a call needs no model, so that it need not wait for it."""
+        try:
+            return self._cache.peek(method.recipe(*args, **kwargs).key) is not None
+        except (Exception, SystemExit):  # the call itself says what is wrong
+            return False
+
+    # What the daemon asks of a host.
+
+    @property
+    def stores(self) -> list[Store]:
+        """Where new voices go, fastest first."""
+        return [tier.store for tier in self._cache.chain.writable]
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is an instance whose model is loaded."""
+        return self._instance() is not None
+
+    def take(self, seconds: float) -> bool:
+        """Have the host for one voice."""
+        return self.gate.take(seconds)
+
+    def give_back(self) -> None:
+        """Let requests have it again."""
+        self.gate.give_back()
+
+    def make(self, path: str, label: str) -> tuple[list[Asked], str]:
+        """Have the host encode a recording, unless that is there; say what stopped it."""
+        found = self._instance()
+        if found is None:
+            return [], "its model is not loaded"
+        voice, instance = found
+        visit = _Visit(self._cache, label)
+        self._local.visit = visit
+        trouble = ""
+        try:
+            voice(instance, path)
+        except Enough:
+            pass
+        except (Exception, SystemExit) as error:
+            trouble = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        finally:
+            self._local.visit = None
+        if not trouble and not visit.asked:
+            trouble = "nothing; it made no call that is cached"
+        if any(call.state == NEW for call in visit.asked):
+            self._cache.flush(30.0)
+        return visit.asked, trouble
+
+    def key(self, path: str) -> tuple[list[Asked], str]:
+        """Nobody asks a live host for keys only."""
+        raise NotImplementedError(path)
+
+    def close(self) -> bool:
+        """Leave it as it is: it is not ours."""
+        return True
+
+    def _instance(self) -> tuple[Callable[[Any, str], object], Any] | None:
+        """Find who is to be asked: of the last class that is in use, the newest that is loaded.
+
+        While a class has no instance, one declared before it is only asked if it serves requests
+        itself: else the host may be about to make that instance.
+        """
+        for number, known in enumerate(reversed(self._classes)):
+            live = known.live()
+            if not live or (number and not known.served[0]):
+                continue
+            for instance in reversed(live):
+                if all(_is_loaded(method, instance) for method in known.methods):
+                    assert known.host.voice is not None
+                    return known.host.voice, instance
+            return None
+        return None
+
+    # The thread.
+
+    def _start(self) -> None:
+        inside = self._inside
+        if inside is not None:
+            inside.bell.ring()
+        if self._thread is not None or self._stop.is_set():
+            return
+        with self._lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="stepaudio-cas presets", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the interpreter is going down
+                thread.start()
+                self._thread = thread
+                atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End it, after the voice in hand."""
+        self._stop.set()
+        self.gate.close()
+        inside, thread = self._inside, self._thread
+        if inside is not None:
+            inside.stop()
+        if thread is not None:
+            thread.join(_LAST)
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # a thread has its own, on Linux
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        stop = self._stop
+        while not stop.is_set():
+            try:
+                self._watch(stop)
+            except CasError as error:
+                self._say_once(str(error))
+            except Exception as error:  # the host goes on without it
+                self._say_once(f"{type(error).__name__}: {error}")
+            stop.wait(_AGAIN)
+
+    def _watch(self, stop: threading.Event) -> None:
+        folders = list(dict.fromkeys(map(check_folder, self._folders)))
+        places = state.prepare(state.default_folder(), folders)
+        ledgers: dict[str, Ledger] = {}
+        try:
+            for place in places:
+                self._held += place.lock()
+            ledgers.update({place.folder: Ledger(place.ledger) for place in places})
+            keeping = Keeping([PinsOf(store.backend) for store in self.stores], ledgers)
+            facts = {"host": "in its own process", "stores": [s.url for s in self.stores]}
+            self._inside = Inside(
+                places, self, keeping, plan=self._plan, say=self._say, facts=facts
+            )
+            if not stop.is_set():
+                self._inside.run()
+        finally:
+            self._inside = None
+            for ledger in ledgers.values():
+                ledger.close()
+            while self._held:
+                os.close(self._held.pop())
+
+    def _say(self, text: str, *, error: bool = False, **_: Any) -> None:
+        log = self._cache.recorder.log
+        (log.error if error else log.info)(f"presets: {text}")
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text, error=True)
+
+
+def _is_loaded(method: HostMethod, instance: Any) -> bool:
+    try:
+        return method.method.model(instance) is not None
+    except (Exception, SystemExit):  # a call says what is wrong
+        return False
+
+
+class _Visit:
+    """One voice on its way through the host: takes down the cached calls that are made for it."""
+
+    def __init__(self, cache: Cache, label: str) -> None:
+        self._cache, self._label = cache, label
+        self.asked: list[Asked] = []
+
+    def call(self, method: HostMethod, args: Any, kwargs: Any) -> Any:
+        """Look it up, or compute it. What would be passed through is not computed for nobody."""
+        asked, at = self.asked, len(self.asked)
+        asked.append(Asked(method.name, None, BYPASSED))
+        try:
+            recipe = method.recipe(*args, **kwargs)
+        except Bypass as bypass:
+            self._cache.bypassed(bypass, method.name)
+            asked[at] = Asked(method.name, None, BYPASSED, str(bypass))
+            raise Enough from None
+        ran = False
+
+        def compute() -> Any:
+            nonlocal ran
+            ran = True
+            return method.original(*args, **kwargs)
+
+        value = method.keep_under(self._label, recipe, compute, args, kwargs)
+        asked[at] = Asked(method.name, recipe, NEW if ran else THERE)
+        return value

@@ -1,0 +1,154 @@
+"""`cas-tool prewarm`: encode voices before they are asked for, as the host would."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from stepaudio_cas.cli import hosts, tables
+from stepaudio_cas.cli.codes import FINE, FOUND, INTERRUPTED
+from stepaudio_cas.cli.stores import read_settings
+from stepaudio_cas.errors import SettingError
+from stepaudio_cas.maintenance.pins import pin
+from stepaudio_cas.prewarm.encode import FAILED, NEW, THERE, Encoding, Outcome
+from stepaudio_cas.prewarm.voices import Voice, find
+from stepaudio_cas.prewarm.workers import Lost, Workers
+from stepaudio_cas.settings import PREFIX, Mode
+from stepaudio_cas.units import show_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stepaudio_cas.store.backend import Backend
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add what comes after `prewarm`."""
+    parser.description = (
+        "Encode voices before they are asked for, by the host's own code, so that the host finds\n"
+        "them when it is given the same file. What is there already is not encoded again. Each is\n"
+        "labelled with its path and pinned: gc leaves it alone."
+    )
+    parser.epilog = hosts.epilog(
+        "cas-tool prewarm voices/ s3://bucket/voices --host 'stepaudio:/app?model=/models'"
+    )
+    parser.add_argument(
+        "places", nargs="+", metavar="PATH|URL", help="recordings, and folders or buckets of them"
+    )
+    hosts.add(parser, required=True)
+    parser.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N", help="processes, each with a host [1]"
+    )
+    parser.add_argument("--no-pin", action="store_true", help="let gc have them when they are old")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Encode what is not there; say what was new, what was there, and what failed."""
+    mode = read_settings(options).mode
+    if mode in {Mode.RO, Mode.OFF}:
+        raise SettingError(f"{PREFIX}_MODE is {mode.value}: nothing can be kept; unset it to do so")
+    opening = hosts.opening(options)
+    voices, left_out = find([*options.places, *(options.after or ())])
+    report = _Report(options.json, left_out)
+    encoding = Encoding(None if options.no_pin else _pin)
+    jobs = max(1, min(options.jobs, len(voices)))
+    with Workers[Voice, Outcome](opening, encoding, jobs, show=options.verbose) as workers:
+        try:
+            quiet = options.json or options.verbose
+            with tables.progress("encoding", quiet=quiet, rate=True) as advance:
+                advance(0, total=len(voices))
+                for voice, outcome in workers.run(voices):
+                    report.add(voice, outcome)
+                    advance()
+        except KeyboardInterrupt:
+            report.interrupted = True
+            _say("finishing what is in hand; Ctrl-C again to stop at once")
+        for voice, outcome in workers.finish():
+            report.add(voice, outcome)
+    report.unwritten = workers.unwritten
+    return report.finish()
+
+
+class _Report:
+    """What came of it. Failures are kept, the rest is counted: there may be a million."""
+
+    def __init__(self, as_document: bool, left_out: Sequence[str]) -> None:
+        self._document = as_document
+        self._left_out = left_out
+        self._lines = not as_document and not tables.on_terminal()
+        self._counts: Counter[str] = Counter()
+        self._failed: list[Outcome] = []
+        self._encoding = 0.0
+        self._started = time.perf_counter()
+        self.interrupted = False
+        self.unwritten = 0
+
+    def add(self, voice: Voice, outcome: Outcome | Lost) -> None:
+        if isinstance(outcome, Lost):
+            outcome = Outcome(voice.label, FAILED, outcome.why)
+        self._counts[outcome.state] += 1
+        self._encoding += outcome.seconds if outcome.state == NEW else 0.0
+        if outcome.state == FAILED:
+            self._failed.append(outcome)
+        if self._lines:
+            tables.line({"voice": outcome.label, **_facts(outcome)})
+
+    def finish(self) -> int:
+        """Say it, and return the exit code."""
+        seconds = time.perf_counter() - self._started
+        if self._document:
+            tables.document(self._as_document(seconds))
+        elif not self._lines and self._failed:
+            tables.rows(("VOICE", "WHY IT FAILED"), [(f.label, f.why) for f in self._failed])
+        if not self._document:
+            _say(self._summary(seconds))
+        if self.unwritten:
+            _say("not everything was written to the slower stores; run it again, or cas-tool sync")
+        if self.interrupted:
+            return INTERRUPTED
+        return FOUND if self._failed or self.unwritten else FINE
+
+    def _summary(self, seconds: float) -> str:
+        counts = self._counts
+        text = f"{counts[NEW]} new, {counts[THERE]} already there, {counts[FAILED]} failed"
+        others = len(self._left_out)
+        text += f"; {others} other file{'s' * (others != 1)} left out" if others else ""
+        stopped = "; stopped early" if self.interrupted else ""
+        return f"{text}; in {show_seconds(seconds)}{stopped}"
+
+    def _as_document(self, seconds: float) -> dict[str, Any]:
+        return {
+            **{state: self._counts[state] for state in (NEW, THERE, FAILED)},
+            "failures": [{"voice": f.label, "why": f.why} for f in self._failed],
+            "left_out": list(self._left_out),
+            "seconds": round(seconds, 3),
+            "encode_seconds": round(self._encoding, 3),
+            "interrupted": self.interrupted,
+        }
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    facts: dict[str, Any] = {"state": outcome.state, "keys": list(outcome.keys)}
+    if outcome.why:
+        facts["why"] = outcome.why
+    return {**facts, "seconds": round(outcome.seconds, 3)}
+
+
+def _pin(backend: Backend, key: str, label: str) -> object:
+    return pin(backend, key, label=label)
+
+
+def _jobs(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+    return number
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(tables.clean(text), file=sys.stderr)  # noqa: T201 - a tool talks

@@ -1,0 +1,1 @@
+"""Voices before they are asked for: found, and encoded by the host's own code."""
