@@ -17,7 +17,7 @@ from stepaudio_cas.identity.digest import digest_array
 from stepaudio_cas.identity.files import FileDigests
 from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint
 from stepaudio_cas.identity.platform import describe_platform
-from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, as_input, recipe_of
+from stepaudio_cas.identity.recipe import Input, Recipe, as_input, file_input, recipe_of
 from stepaudio_cas.runtime.decorator import Cached
 from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.settings import Strictness
@@ -128,7 +128,7 @@ class HostMethod(Cached[Any]):
             found = FileDigests().digest(path)
         except OSError as error:
             raise Bypass("unreadable-file", f"{name}: {error}") from None
-        return Input(BYTES, found.digest, {"bytes": found.size, "name": os.path.basename(path)})
+        return file_input(path, found)
 
     def prepare(self, instance: Any) -> None:
         """Describe the model of a new instance at once, while its files are those it has read.

@@ -12,7 +12,7 @@ from stepaudio_cas import arrays
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import HEX_LENGTH, digest_array, digest_bytes
-from stepaudio_cas.identity.files import FileDigests
+from stepaudio_cas.identity.files import FileDigest, FileDigests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,8 @@ class Input(NamedTuple):
     kind: str
     digest: str
     facts: Mapping[str, Any] = {}
+    path: str | os.PathLike[str] | None = None
+    """The file it was read from, which the host reads once more."""
 
 
 class Recipe(NamedTuple):
@@ -136,4 +138,29 @@ def _as_file(path: os.PathLike[str]) -> Input:
         found = FileDigests().digest(path)
     except OSError as error:
         raise Bypass("unreadable-file", str(error)) from None
-    return Input(BYTES, found.digest, {"bytes": found.size, "name": os.path.basename(path)})
+    return file_input(path, found)
+
+
+def file_input(path: str | os.PathLike[str], found: FileDigest) -> Input:
+    """Describe a file that has been digested."""
+    facts = {"bytes": found.size, "name": os.path.basename(path)}
+    return Input(BYTES, found.digest, facts, path)
+
+
+def check_files(recipe: Recipe) -> None:
+    """Raise `Bypass` if a file was rewritten since it was digested.
+
+    The host opens a recording after us: what it has computed from other content must not be kept.
+    A file that is gone, as uploads are after use, was not rewritten.
+    """
+    for name, item in recipe.inputs.items():
+        if item.path is None:
+            continue
+        try:
+            now = FileDigests().digest(item.path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Bypass("unreadable-file", f"{name}: {error}") from None
+        if now.digest != item.digest:
+            raise Bypass("input-changed", f"{name} was rewritten while it was encoded")

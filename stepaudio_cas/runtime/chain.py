@@ -8,6 +8,7 @@ from stepaudio_cas.artifact import codec
 from stepaudio_cas.artifact.fresh import Ready
 from stepaudio_cas.errors import Damaged
 from stepaudio_cas.identity.digest import is_digest
+from stepaudio_cas.identity.recipe import check_files
 from stepaudio_cas.runtime.provenance import make_manifest
 from stepaudio_cas.store.counters import Subject
 from stepaudio_cas.store.store import Found
@@ -113,6 +114,7 @@ class Chain:
 
         Raises `Bypass` if the value cannot be kept exactly.
         """
+        check_files(call.recipe)
         encoded = codec.encode(value, any_device=call.restore is not None)
         ready = _ready(encoded.codec, codec.decode(encoded.codec, encoded.data), seconds)
         writable = [tier for tier in self.writable if tier.signs]

@@ -16,7 +16,7 @@ from stepaudio_cas.errors import Bypass, SettingError
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint, source_of
 from stepaudio_cas.identity.platform import describe_platform
-from stepaudio_cas.identity.recipe import BYTES, Input, Recipe, as_input, recipe_of
+from stepaudio_cas.identity.recipe import Input, Recipe, as_input, file_input, recipe_of
 from stepaudio_cas.runtime.call import LEFT_ALONE
 from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.settings import Strictness
@@ -190,7 +190,7 @@ class Cached(Generic[T]):
             found = self._cache.files.digest(path)
         except OSError as error:
             raise Bypass("unreadable-file", f"{name}: {error}") from None
-        return Input(BYTES, found.digest, {"bytes": found.size, "name": Path(path).name})
+        return file_input(path, found)
 
     def _closure(self) -> bytes:
         names = self._function.__code__.co_freevars

@@ -210,7 +210,8 @@ def test_an_array_is_an_input_with_its_shape():
 def test_a_file_is_an_input_by_its_content(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(b"RIFF")
-    assert as_input(path) == Input("bytes", digest_bytes(b"RIFF"), {"bytes": 4, "name": "a.wav"})
+    facts = {"bytes": 4, "name": "a.wav"}
+    assert as_input(path) == Input("bytes", digest_bytes(b"RIFF"), facts, path)
     assert make_recipe("s", inputs={"a": path}).key == make_recipe("s", inputs={"a": b"RIFF"}).key
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import stepaudio_cas as cas
 from stepaudio_cas.errors import Bypass, SettingError
 from stepaudio_cas.identity.fingerprint import make_fingerprint
 from tests.support.processes import REPOSITORY
@@ -62,6 +63,35 @@ def test_a_path_counts_by_the_content_of_its_file_and_not_by_its_name(cache, tmp
     assert key(cache, first) != key(cache, str(first))
     first.write_bytes(b"two")
     assert key(cache, first) == key(cache, other)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_what_was_computed_from_a_file_that_was_rewritten_meanwhile_is_not_kept(
+    cache, tmp_path, batch
+):
+    voice = tmp_path / "voice.wav"
+    voice.write_bytes(b"the old one")
+    recipe = cas.make_recipe("encode/1", inputs={"path": voice})
+
+    def encode(*_):
+        voice.write_bytes(b"the new one")
+        return [voice.read_bytes()]
+
+    if batch:
+        found = cache.get_many([recipe], encode)[0]
+    else:
+        found = cache.get_or_compute(recipe, encode)[0]
+    assert found == b"the new one"
+    assert cache.stats()["counters"]["bypass.input-changed"] == 1
+    assert cache.get(recipe) is None
+
+
+def test_what_was_computed_from_an_upload_that_is_gone_is_kept(cache, tmp_path):
+    voice = tmp_path / "voice.wav"
+    voice.write_bytes(b"upload")
+    recipe = cas.make_recipe("encode/1", inputs={"path": voice})
+    cache.get_or_compute(recipe, lambda: [voice.unlink()])
+    assert cache.get(recipe) == [None]
 
 
 @pytest.mark.parametrize("path", [Path("/nonexistent/voice.wav"), Path("/")])

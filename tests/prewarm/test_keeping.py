@@ -1,0 +1,130 @@
+"""Pins that come and go with files."""
+
+import json
+
+import pytest
+
+from stepaudio_cas.prewarm.keeping import Keeping, Ledger
+
+A, B = "/v/a.wav", "/v/b.wav"
+
+
+class Board:
+    """Pins of a store, and what was done to them."""
+
+    def __init__(self):
+        self.pins, self.broken = {}, False
+
+    def pin(self, key, label):
+        self.check()
+        return self.pins.setdefault(key, label) is label
+
+    def label(self, key):
+        return self.pins.get(key)
+
+    def relabel(self, key, label):
+        self.pins[key] = label
+
+    def unpin(self, key):
+        self.check()
+        self.pins.pop(key, None)
+
+    def check(self):
+        if self.broken:
+            raise OSError("down")
+
+
+@pytest.fixture
+def board():
+    return Board()
+
+
+@pytest.fixture
+def keep(board, tmp_path):
+    """Return what a daemon that is started now has."""
+    return lambda: Keeping([board], {"/v": Ledger(str(tmp_path / "ledger"))})
+
+
+def test_what_is_let_go_of_is_unpinned_by_the_sweep(keep, board):
+    keeping = keep()
+    keeping.hold(A, ["1", "2"])
+    keeping.hold(A, ["2", "3"])
+    assert board.pins.keys() == {"1", "2", "3"}
+    keeping.sweep()
+    assert board.pins == {"2": A, "3": A}
+    keeping.leave(A)
+    keeping.sweep()
+    assert (board.pins, keeping.loose, keeping.unpinned) == ({}, 0, 3)
+
+
+def test_who_is_started_again_knows_what_was_pinned(keep, board):
+    keep().hold(A, ["1"])
+    keeping = keep()
+    assert (list(keeping.voices("/v")), keeping.held(A)) == ([A], False)
+    keeping.leave(A)
+    keeping.sweep()
+    assert board.pins == {}
+    assert list(keep().voices("/v")) == []
+
+
+def test_a_pin_that_was_written_down_and_not_made_is_made(keep, board):
+    board.broken = True
+    with pytest.raises(OSError, match="down"):
+        keep().hold(A, ["1"])
+    board.broken = False
+    keep().hold(A, ["1"])
+    assert board.pins == {"1": A}
+
+
+def test_a_sweep_that_failed_is_done_again(keep, board):
+    keeping = keep()
+    keeping.hold(A, ["1"])
+    keeping.leave(A)
+    board.broken = True
+    with pytest.raises(OSError, match="down"):
+        keeping.sweep()
+    assert (keeping.loose, list(keep().voices("/v"))) == (1, [A])
+    board.broken = False
+    keeping.sweep()
+    assert board.pins == {}
+
+
+def test_a_key_that_another_file_has_stays_pinned_under_its_name(keep, board):
+    keeping = keep()
+    keeping.hold(A, ["1"])
+    keeping.leave(A)
+    keeping.hold(B, ["1"])
+    keeping.sweep()
+    assert board.pins == {"1": B}
+
+
+@pytest.mark.parametrize("label", ["keep", "/vv/a.wav", ""])
+def test_what_somebody_else_has_pinned_stays(label, keep, board):
+    board.pins["1"] = label
+    keeping = keep()
+    keeping.hold(A, ["1"])
+    keeping.leave(A)
+    keeping.sweep()
+    assert board.pins == {"1": label}
+
+
+def test_a_line_that_was_not_finished_is_passed_over(tmp_path):
+    path = tmp_path / "ledger"
+    whole = json.dumps(["+", "1", A])
+    path.write_text(f'{whole}\n7\n["+", "2", "/v/b')
+    ledger = Ledger(str(path))
+    ledger.add("3", "/v/\udcff.wav")
+    ledger.close()
+    assert Ledger(str(path)).entries == {("1", A), ("3", "/v/\udcff.wav")}
+
+
+def test_a_ledger_does_not_grow_for_ever(tmp_path):
+    path = tmp_path / "ledger"
+    for _ in range(3):
+        ledger = Ledger(str(path))
+        for number in range(50):
+            ledger.add(str(number), A)
+            ledger.remove(str(number), A)
+        ledger.close()
+    Ledger(str(path)).close()
+    assert path.read_text() == ""
