@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,8 @@ from stepaudio_cas.store.memory import MemoryBackend
 if TYPE_CHECKING:
     from stepaudio_cas.store.backend import Backend
 
+_HALF_A_URL: Final = re.compile(r"[^/]*:/|[^/]*:$|(?:file|memory|s3|gs|rediss?):").match
+_VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_]").match
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "redis": "redis"}
 
 
@@ -22,8 +25,10 @@ def open_backend(url: str) -> Backend:
     url = url.strip()
     scheme, separator, _ = url.partition("://")
     if not separator:
-        if url.partition("/")[0].endswith(":"):
+        if _HALF_A_URL(url):
             raise SettingError(f"{url}: neither a path nor a URL; those have two slashes")
+        if _VARIABLE(url):
+            raise SettingError(f"{url}: this variable was not replaced; write out the path")
         return LocalBackend(Path(url).expanduser())
     if scheme == "file":
         parts = urlsplit(url)

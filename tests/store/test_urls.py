@@ -56,6 +56,10 @@ BAD = [
     "redis+tls://x",
     "s3:/bucket",
     "file:/x",
+    "file:x",
+    "s3:x",
+    "$HOME/voices",
+    "${HOME}/voices",
 ]
 
 

@@ -128,6 +128,7 @@ def figures(
             (run.end - run.begin for runs in logs.encodes for run in runs), default=0.0
         ),
         "recovery": _recovery(logs),
+        "away": [report.get("away", []) for report in logs.reports],
         "counters": counters,
         "uploads": _uploads(plan, logs, counters),
         "agreement": _agreement(logs, encodes, stores),

@@ -89,6 +89,7 @@ class Worker:
         self.cache: Cache | None = None
         self.reports: list[dict[str, Any]] = []
         self.recovered: float | None = None
+        self.away: list[str] = []
 
     def run(self) -> None:
         self.pulse.start()
@@ -104,7 +105,7 @@ class Worker:
                 self._look_around()
             time.sleep(self.chance.uniform(0.0, 2 * self.config.pause_seconds))
         self._leave()
-        report = {"lives": self.reports, "recovered": self.recovered}
+        report = {"lives": self.reports, "recovered": self.recovered, "away": self.away}
         (self.folder / f"report-{self.config.serial}").write_text(json.dumps(report))
 
     def _live(self, sight: Sight) -> None:
@@ -157,12 +158,13 @@ class Worker:
 
     def _look_around(self) -> None:
         assert self.cache is not None
-        states = [
-            tier.state()[what]
+        self.away = [
+            f"{what} {tier.name} {state}"
             for tier in self.cache.chain.tiers
             for what in ("reading", "writing", "locking")
+            if (state := tier.state()[what]) != "closed"
         ]
-        if set(states) == {"closed"}:
+        if not self.away:
             self.recovered = time.monotonic()
             (self.folder / f"recovered-{self.config.serial}").touch()
 
