@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -30,8 +31,9 @@ def new_file(name: str) -> Iterator[IO[bytes]]:
     """
     if name == STANDARD and sys.stdout.isatty():
         raise SettingError("this is no text for a terminal: give a file, or a pipe behind it")
-    if name != STANDARD and "://" not in name:
-        with _beside(name) as file:
+    path = None if name == STANDARD or "://" in name else os.path.realpath(_expanded(name))
+    if path is not None and (os.path.isfile(path) or not os.path.exists(path)):
+        with _beside(path) as file:
             yield file
         return
     with tempfile.TemporaryFile() as file:
@@ -41,6 +43,9 @@ def new_file(name: str) -> Iterator[IO[bytes]]:
             sys.stdout.flush()
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
+        elif path is not None:  # a pipe or a device is written to, not replaced
+            with open(path, "wb") as there:
+                shutil.copyfileobj(file, there, 1 << 20)
         else:
             with _remote(name, "wb") as there:
                 shutil.copyfileobj(file, there, 1 << 20)
@@ -50,11 +55,13 @@ def new_file(name: str) -> Iterator[IO[bytes]]:
 def old_file(name: str) -> Iterator[IO[bytes]]:
     """Give a file to read and seek in."""
     if name != STANDARD and "://" not in name:
-        with open(os.path.expanduser(name), "rb") as file:
+        with open(_expanded(name), "rb") as file:
             yield file
         return
     with tempfile.TemporaryFile() as file:
         if name == STANDARD:
+            if sys.stdin is None:
+                raise SettingError("the input is closed: give a file, or a pipe before it")
             shutil.copyfileobj(sys.stdin.buffer, file)
         else:
             with _remote(name, "rb") as there:
@@ -62,10 +69,16 @@ def old_file(name: str) -> Iterator[IO[bytes]]:
         yield file
 
 
+def _expanded(name: str) -> str:
+    return os.path.expanduser(name)
+
+
 @contextmanager
-def _beside(name: str) -> Iterator[IO[bytes]]:
-    path = os.path.abspath(os.path.expanduser(name))
-    temp = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{os.urandom(6).hex()}"
+def _beside(path: str) -> Iterator[IO[bytes]]:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", folder)
+    temp = f"{folder}/.{os.path.basename(path)}.{os.urandom(6).hex()}"
     with open(temp, "x+b") as file:
         try:
             yield file

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.cli import filters, tables
 from stepaudio_cas.cli.codes import FINE, FOUND
-from stepaudio_cas.cli.stores import open_first, read_settings
+from stepaudio_cas.cli.stores import open_first
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.gc import CURRENT, STEPS, Asked, Collector
 from stepaudio_cas.maintenance.plan import Bounds, Fate, Sum
 from stepaudio_cas.maintenance.sweep import going
-from stepaudio_cas.settings import Mode
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.urls import local_root
 from stepaudio_cas.units import show_bytes
@@ -32,7 +31,7 @@ _DESCRIPTION: Final = """\
 Remove entries of the first store until it keeps within the bounds that are given, and, always,
 what nothing refers to: objects, files of writers that were killed, descriptions of models. Objects
 and files go when they are an hour old, descriptions after a day. What is pinned stays, and so does
-what was written or used in the last minute. Readers, writers and a second gc may be at work
+what was written in the last minute. Readers, writers and a second gc may be at work
 meanwhile. A use counts to the hour.
 
 Entries of a current model are those of the model that the newest entry of the same plugin and
@@ -97,8 +96,7 @@ def main(options: argparse.Namespace) -> int:
     if root is not None and not os.path.isdir(root):
         raise SettingError(f"there is no store at {root}")
     asked = _asked(options)
-    look_only = options.dry_run and read_settings(options).mode is Mode.RO
-    collector = Collector(backend, asked, look_only=look_only)
+    collector = Collector(backend, asked, look_only=options.dry_run)
     with nullcontext() if options.dry_run else collector.alone():
         with tables.progress("looking", quiet=options.json) as advance:
             advance(0, total=STEPS)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import io
 import os
 import sys
 from importlib import import_module
@@ -61,15 +63,8 @@ exit codes: 0 fine, 1 found something wrong, 2 wrong usage
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_output()
-    words, after = _split(sys.argv[1:] if argv is None else list(argv))
-    parser = build_parser(words)
-    options = parser.parse_args(words)
-    if options.verb is None:
-        parser.print_help(sys.stderr)
-        return USAGE
-    options.after = after
     try:
-        code: int = import_module(VERBS[options.verb][0]).main(options)
+        code = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough
         _drop_output()
@@ -86,11 +81,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _run(words: list[str]) -> int:
+    words, after = _split(words)
+    parser = build_parser(words)
+    options = parser.parse_args(words)
+    if options.verb is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options.after = after
+    code: int = import_module(VERBS[options.verb][0]).main(options)
+    return code
+
+
+class _Closed(io.TextIOBase):
+    """An output that somebody has closed: writing fails as it does on a full disk."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.EBADF, "the output is closed")
+
+    @property
+    def buffer(self) -> Any:
+        raise OSError(errno.EBADF, "the output is closed")
+
+
 def _open_output() -> None:
-    """Where somebody has closed the output, as some supervisors do, write to nobody."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    """Have an output where there is none: nobody hears complaints, but results are missed."""
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _drop_output() -> None:

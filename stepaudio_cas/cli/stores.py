@@ -28,7 +28,7 @@ def open_stores(options: argparse.Namespace, *, writing: bool = False) -> list[S
     """
     settings = _allowed(options, writing)
     stores = [open_one(url, settings) for url in settings.stores]
-    if not writing and not any(map(_is_there, stores)):
+    if not writing and not any(map(is_there, stores)):
         _say_nothing_is_at(stores[0])
     return stores
 
@@ -40,7 +40,7 @@ def open_first(options: argparse.Namespace, *, writing: bool = False) -> Store:
     """
     settings = _allowed(options, writing)
     first = open_one(settings.stores[0], settings)
-    if not writing and not _is_there(first):
+    if not writing and not is_there(first):
         _say_nothing_is_at(first)
     if writing and len(settings.stores) > 1:
         text = f"only {first.url}, the first of {len(settings.stores)}; --store names another"
@@ -48,7 +48,7 @@ def open_first(options: argparse.Namespace, *, writing: bool = False) -> Store:
     return first
 
 
-def _is_there(store: Store) -> bool:
+def is_there(store: Store) -> bool:
     """Tell whether there may be something to look at; a path is easily mistyped."""
     backend = store.backend
     return not isinstance(backend, LocalBackend) or os.path.exists(backend.root)

@@ -29,8 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Copy the entries that DST lacks from SRC, with the fingerprints they refer to. Each is\n"
         "checked on the way; one that is damaged in SRC is named and left out. What DST has\n"
-        "stays, even if SRC has another artifact: first writer wins. Objects are copied before\n"
-        "their manifests; if it is interrupted, the next run does the rest.\n\n"
+        "stays, even if SRC has another artifact: first writer wins. It is not looked into: what\n"
+        "is damaged there, or signed by somebody else, cas-tool verify finds. Objects are copied\n"
+        "before their manifests; if it is interrupted, the next run does the rest.\n\n"
         "--delete removes the entries of DST that SRC lacks (with filters: of those that are\n"
         "meant), but never what is pinned there; their objects are left to gc."
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.cli import tables
 from stepaudio_cas.cli.codes import FINE, FOUND
-from stepaudio_cas.cli.stores import open_stores
+from stepaudio_cas.cli.stores import is_there, open_stores
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.findings import Finding, Share
 from stepaudio_cas.maintenance.repair import Repairer
@@ -81,6 +81,8 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run and not options.repair:
         raise SettingError("--dry-run goes with --repair; without it nothing is changed anyway")
     store, *others = open_stores(options, writing=options.repair and not options.dry_run)
+    if not is_there(store):
+        return FOUND  # a path that was mistyped is not a store in which all is well
     donors = [other for other in others if other.url != store.url]
     repairer = Repairer(store, donors, dry=options.dry_run) if options.repair else None
     verification = Verification(store, options.sample, repairer=repairer)

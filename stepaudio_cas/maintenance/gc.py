@@ -321,12 +321,29 @@ def _read_uses(backend: Backend) -> Latest:
 
 
 def _measured_skew(backend: Backend, clock: Callable[[], float]) -> float:
-    found = probe(backend, clock=clock)
-    if not found.writable:
-        raise CasError(f"{backend.url} cannot be written: {found.error}; nothing was removed")
-    if abs(found.clock_skew) > MAX_SKEW:
+    if isinstance(backend, LocalBackend):
+        skew = _folder_skew(backend, clock)
+    else:
+        found = probe(backend, clock=clock)
+        if not found.writable:
+            raise CasError(f"{backend.url} cannot be written: {found.error}; nothing was removed")
+        skew = found.clock_skew
+    if abs(skew) > MAX_SKEW:
         raise CasError(
-            f"the clock of {backend.url} is off from ours by {found.clock_skew:+.0f} s: what is"
+            f"the clock of {backend.url} is off from ours by {skew:+.0f} s: what is"
             " old cannot be told from what is new; nothing was removed. Set the clocks first"
         )
-    return found.clock_skew
+    return skew
+
+
+def _folder_skew(backend: LocalBackend, clock: Callable[[], float]) -> float:
+    """Ask the file system for its time, without a byte written: the disk may be full."""
+    folder, before = f"{backend.root}/{layout.VERSION}", clock()
+    try:
+        os.utime(folder)
+        now = os.stat(folder).st_mtime
+    except FileNotFoundError:
+        return 0.0
+    except OSError as error:
+        raise CasError(f"{backend.url} cannot be written: {error}; nothing was removed") from None
+    return min(now - before, 0.0) or max(now - clock(), 0.0)

@@ -120,7 +120,7 @@ class Plan:
         self._sizes.append(min(row.size, _LARGEST))
         self._seconds.append(row.seconds if 0 <= row.seconds <= _LONGEST else 0.0)
         self._models.append(self.models.setdefault(row.model, len(self.models)))
-        self._bytes += row.size
+        self._bytes += min(row.size, _LARGEST)
 
     def refer(self) -> None:
         """Find out which objects are referred to; all entries are here."""
@@ -202,7 +202,8 @@ class Plan:
         order = []
         for row, fate in enumerate(self.fates):
             if fate == Fate.FREE:
-                age = int(max(self.used[row], 0.0) * 1000) & ((1 << 44) - 1)
+                readable = bool(self.objects[row])  # what is not goes first
+                age = int(max(self.used[row], 0.0) * 1000) & ((1 << 44) - 1) if readable else 0
                 value = int(self._value(row) * 1e9) << 44 if by_value else 0
                 order.append((value | age) << 32 | row)
         order.sort(reverse=True)

@@ -118,7 +118,11 @@ class Wanted:
         """Raise `NotThere` if, after all entries have been looked at, a name was never heard."""
         if self._unheard:
             names_ = ", ".join(self._unheard)
-            raise NotThere(f"nothing here has a key or a voice like {names_}; see cas-tool ls")
+            short = any(_DIGITS(name) and len(name) < SHORTEST for name in self._unheard)
+            more = f"; of a key, give {SHORTEST} digits at least" if short else ""
+            raise NotThere(
+                f"nothing here has a key or a voice like {names_}{more}; see cas-tool ls"
+            )
 
     def entries(
         self, backend: Backend, signer: Signer | None = None, *, step: Step | None = None

@@ -30,6 +30,10 @@ _LENGTHS: Final = frozenset({HEX_LENGTH, HEX_LENGTH + len(".json")})
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 
+_READING: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)
+"""Somebody may have put a pipe in the place of a document: opening it must not wait."""
+
+
 class LocalBackend:
     """Documents are files below `root`.
 
@@ -48,11 +52,13 @@ class LocalBackend:
 
     def get(self, path: str, *, limit: int = MAX_BYTES, touch: bool = False) -> bytes | None:
         try:
-            fd = os.open(f"{self.root}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self.root}/{path}", _READING)
         except FileNotFoundError:
             return None
         try:
             status = os.fstat(fd)
+            if not modes.S_ISREG(status.st_mode):
+                raise Damaged("no-file", f"{path} is a folder, a pipe or a device")
             if status.st_size > limit:
                 raise Damaged("too-large", f"{path} has {status.st_size} bytes")
             if touch and time.time() - status.st_mtime > _TOUCH_AFTER:

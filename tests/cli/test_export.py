@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import pytest
@@ -100,3 +102,20 @@ def test_a_file_that_cannot_be_written_is_one_line(store, root, tmp_path, name, 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("cas-tool: ")
     assert name.rsplit("/", 1)[0] in line
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(store, export, tmp_path):
+    (tmp_path / "link.tar").symlink_to(tmp_path / "voices.tar")
+    for _ in range(2):
+        assert export(tmp_path / "link.tar")[0] == 0
+        assert (tmp_path / "link.tar").is_symlink()
+        assert (tmp_path / "voices.tar").read_bytes() == exported(store)[0]
+
+
+def test_a_pipe_is_written_to_and_stays_one(store, export, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_bytes)
+        assert export(tmp_path / "pipe")[0] == 0
+        assert read.result(60) == exported(store)[0]
+    assert (tmp_path / "pipe").is_fifo()

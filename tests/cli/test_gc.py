@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import time
@@ -193,3 +194,34 @@ def test_on_a_terminal_it_draws_a_table(store, root, monkeypatch, capsys):
     assert lines[6][:2] == ["would", "free"]
     assert main(["--store", str(root), "gc", "--max-age", "5h"]) == 0
     assert "removed 5 entries and 5 objects, freed" in capsys.readouterr().out
+
+
+def test_a_disk_with_no_room_left_is_made_room_on(gc, store, root, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(LocalBackend, "put", full)
+    code, [summary], errors = gc("--max-entries", "4")
+    assert (code, errors) == (0, "")
+    assert summary["removed"]["entries"] == 6
+    assert left(store) == [0, 1, 2, 3]
+
+
+def test_a_dry_run_needs_no_right_to_write(gc, store, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    for verb in ("put", "delete", "try_lock"):
+        monkeypatch.setattr(LocalBackend, verb, denied)
+    monkeypatch.setattr(os, "utime", denied)
+    code, [*_, summary], errors = gc("--max-entries", "4", "--dry-run", "--json")
+    assert (code, errors, summary["going"]["entries"]) == (0, "", 6)
+
+
+def test_what_cannot_be_read_goes_before_what_can(gc, store, root):
+    """A file with a hole in it may seem larger than all the store."""
+    path = f"{root}/{layout.manifest_path(recipe(0).key)}"
+    os.truncate(path, 5 << 30)
+    os.utime(path, (time.time() - HOUR, time.time() - HOUR))
+    gc("--max-size", "1MB")
+    assert left(store) == list(range(1, 10))

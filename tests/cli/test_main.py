@@ -104,12 +104,13 @@ def test_the_package_is_the_tool():
     assert said == f"stepaudio-cas {__version__}\n"
 
 
-@pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_an_output_that_a_supervisor_has_closed_is_no_error(closed):
+@pytest.mark.parametrize(("closed", "code"), [("stdout", 1), ("stderr", 0)])
+def test_an_output_that_was_closed_is_missed_and_complaints_are_not(closed, code):
     text = f"import sys; sys.{closed} = None; from stepaudio_cas.cli.main import main as tool"
-    words = [sys.executable, "-c", f"{text}; tool(['completion', 'bash'])"]
+    words = [sys.executable, "-c", f"{text}; sys.exit(tool(['completion', 'bash']))"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == code
+    assert done.stderr == ("cas-tool: [Errno 9] the output is closed\n" if code else "")
 
 
 def test_an_output_that_takes_nothing_more_is_said_in_one_line():

@@ -144,3 +144,9 @@ def test_a_store_in_memory_can_be_verified(tmp_path, capsys):
     assert store.url
     assert main(["--store", "memory://verified", "verify"]) == 0
     assert '"entries":0' in capsys.readouterr().out
+
+
+def test_a_store_that_is_not_there_is_not_in_order(root, capsys):
+    assert main(["--store", str(root), "verify"]) == 1
+    assert "there is no store at" in capsys.readouterr().err
+    assert not root.exists()

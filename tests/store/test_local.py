@@ -259,3 +259,12 @@ def test_no_descriptor_is_left_open(local):
             local.get(PATH, limit=1)
         local.try_lock(f"lock-{number}").release()
     assert len(os.listdir("/dev/fd")) == len(before)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_is_no_document_and_nobody_waits_for_it(local, root, make):
+    os.makedirs(root / "v1")
+    make(root / "v1/document")
+    with pytest.raises(Damaged) as damage:
+        local.get("v1/document")
+    assert damage.value.kind == "no-file"
