@@ -17,7 +17,6 @@ from stepaudio_cas.store.objectstore import bucket_and_prefix
 from stepaudio_cas.store.redis_url import parse_place
 from stepaudio_cas.store.store import Store
 from stepaudio_cas.store.urls import open_backend
-from tests.support.redis_server import needs_redis
 from tests.support.values import entry
 
 ROOT = Path(__file__).parent.parent
@@ -249,7 +248,6 @@ def test_the_policies_allow_what_is_asked_for_and_nothing_else(scheme, actions, 
     assert sorted(allowed(f"{scheme}-writer.json")) == sorted(actions(asked_by_writer | asked))
 
 
-@needs_redis
 def test_the_rights_in_redis_are_enough_to_write_and_to_read(own_redis):
     server = own_redis()
     for rule in re.findall(r"^ACL .*$", operations(), re.MULTILINE):

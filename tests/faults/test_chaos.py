@@ -1,13 +1,8 @@
 """A fleet whose real servers are killed, frozen, emptied and slowed while it works."""
 
-import shutil
-
-import pytest
-
 from tools.chaos.run import SHORT, run
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 def test_whatever_happens_to_its_servers_a_fleet_is_right_and_ends_with_one_store():
     document = run(SHORT)
     found = document["figures"]

@@ -8,7 +8,7 @@ import pytest
 from stepaudio_cas.store.store import Store
 from stepaudio_cas.store.urls import open_backend
 from tests.support.processes import wait_until
-from tests.support.redis_server import Cluster, RedisServer, Sentinel, needs_redis
+from tests.support.redis_server import Cluster, RedisServer, Sentinel
 from tests.support.values import entry
 
 PATHS = [f"v1/objects/{number:02x}/x" for number in range(64)]
@@ -21,7 +21,6 @@ def cluster():
     found.close()
 
 
-@needs_redis
 def test_a_cluster_is_one_store_however_keys_are_spread(cluster):
     backend = open_backend(cluster.url)
     for path in PATHS:
@@ -37,7 +36,6 @@ def test_a_cluster_is_one_store_however_keys_are_spread(cluster):
     assert backend.get(PATHS[0]) is backend.get(PATHS[1]) is None
 
 
-@needs_redis
 def test_entries_and_leases_work_in_a_cluster(cluster):
     store, other = Store(open_backend(cluster.url)), open_backend(cluster.url)
     entries = [entry(number) for number in range(20)]

@@ -1,7 +1,6 @@
 """Real Redis servers on loopback ports of their own: single, behind Sentinel, a cluster."""
 
 import contextlib
-import shutil
 import socket
 import uuid
 
@@ -9,10 +8,6 @@ import pytest
 
 from tests.support.processes import wait_until
 from tests.support.servers import Server, free_ports
-
-needs_redis = pytest.mark.skipif(
-    shutil.which("redis-server") is None, reason="redis-server is not installed"
-)
 
 
 class RedisServer(Server):
@@ -107,8 +102,6 @@ class Cluster:
 @pytest.fixture(scope="session")
 def redis_server():
     """A server for all tests that leave it as it is."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     server = RedisServer().start()
     yield server
     server.close()
@@ -123,8 +116,6 @@ def redis_url(redis_server):
 @pytest.fixture
 def own_redis():
     """Start servers to break: `own_redis(maxmemory="5mb")`."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
     servers = []
 
     def start(kind=RedisServer, *arguments, **options):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.redis_server import needs_redis
 from tools.bench.docs import PAGE, check_page
 from tools.bench.recreations import RedisValues, host_path
 from tools.bench.redis import (
@@ -31,7 +30,6 @@ ENCODES = "encodes of one new key"
 PROMOTED = "voices that were hit in Redis and are not on disk"
 
 
-@needs_redis
 def test_a_tiny_run_measures_everything_and_encodes_once(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{SECTION.begin}\nold\n{SECTION.end}\nafter\n")
