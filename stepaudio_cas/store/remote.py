@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+_ATTEMPTS: Final = 100
 _TIME_KEYS: Final = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
@@ -127,11 +128,19 @@ def _takes_mode(fs: Any) -> bool:
     return "mode" in inspect.signature(function).parameters
 
 
+def _found(fs: Any, folder: str) -> dict[str, Any]:
+    """Use the file system's own walk; that of fsspec's memory stumbles over other threads."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(RuntimeError):
+            return fs.find(folder, detail=True)  # type: ignore[no-any-return]
+    return fs.find(folder, detail=True)  # type: ignore[no-any-return]
+
+
 def _files(fs: Any, folder: str) -> dict[str, Any]:
     """Find all files below `folder`; fsspec's own walk takes a folder it cannot list for empty."""
     find = getattr(type(fs), "_find", None) or type(fs).find
     if find not in {fsspec.AbstractFileSystem.find, AsyncFileSystem._find}:  # noqa: SLF001
-        return fs.find(folder, detail=True)  # type: ignore[no-any-return]
+        return _found(fs, folder)
     found: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
         for info in fs.ls(folder, detail=True):

@@ -1,5 +1,6 @@
 """What a daemon does with one file after the other."""
 
+import itertools
 import os
 import shutil
 
@@ -218,18 +219,17 @@ def test_events_that_do_not_arrive_are_found_out_by_provoking_one(watch, small, 
 
 def test_events_that_are_missing_are_found_out_by_what_is_found(watch, small, monkeypatch):
     monkeypatch.setattr(watched_module, "observe", lambda folder, bell: Deaf())
-    with watch(pace=QUICK.pace._replace(trust=0.1)) as watching:
-        watching._daemon_watched = watching.daemon._watched[str(small.voices)]
-        watching._daemon_watched._answer_by = float("inf")
-        for number in range(3):
+    monkeypatch.setattr(watched_module, "_PROBE", "nowhere/probe")  # none can be provoked
+    numbers = itertools.count()
+    with watch(pace=QUICK.pace._replace(trust=0.1, longest=0.2)) as watching:
+
+        def is_polled_after_another():
+            number = next(numbers)
             watching.wait_for(small.voice(f"{number}.wav", f"la {number}"), "new")
-            watching.until(
-                lambda n=number: (
-                    watching._daemon_watched._missed > n
-                    or watching.places[0].read()["mode"] == "polling"
-                )
-            )
-        watching.until(lambda: watching.places[0].read()["mode"] == "polling")
+            return watching.places[0].read()["mode"] == "polling"
+
+        watching.until(is_polled_after_another)
+        assert "changes were found that none told of" in watching.places[0].read()["why_polling"]
 
 
 class Deaf:

@@ -139,3 +139,17 @@ def test_a_new_file_system_is_made_after_a_fork(backend):
     before = backend._connect()[0]
     assert in_child(lambda: backend._connect()[0] is not before) is True
     assert backend._connect()[0] is before
+
+
+def test_a_listing_that_other_threads_disturb_is_made_again(monkeypatch):
+    backend = FsspecBackend("memory://disturbed/store")
+    backend.put("v1/a", b"")
+    find, disturbed = MemoryFileSystem.find, [True, True]
+
+    def finding(*arguments, **options):
+        if disturbed:
+            raise RuntimeError("dictionary changed size during iteration", disturbed.pop())
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "find", finding)
+    assert [entry.path for entry in backend.list("v1")] == ["v1/a"]
