@@ -13,7 +13,6 @@ from stepaudio_cas.cli import hosts, tables, watch_status
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_stores, read_settings
 from stepaudio_cas.errors import SettingError
-from stepaudio_cas.maintenance import pins
 from stepaudio_cas.prewarm import state
 from stepaudio_cas.prewarm.daemon import Daemon, Plan, check_folder
 from stepaudio_cas.prewarm.desk import Retry
@@ -22,13 +21,13 @@ from stepaudio_cas.prewarm.settle import Settle, leased
 from stepaudio_cas.prewarm.watched import Pace
 from stepaudio_cas.runtime.log import Log
 from stepaudio_cas.settings import PREFIX, Mode
+from stepaudio_cas.store.pins import PinsOf
 from stepaudio_cas.units import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from stepaudio_cas.prewarm.state import Place
-    from stepaudio_cas.store.backend import Backend
 
 _EPILOG: Final = """\
 cas-tool watch /srv/voices --host 'stepaudio:/app?model=/models'
@@ -89,7 +88,7 @@ def main(options: argparse.Namespace) -> int:
         kept = None
         if not options.no_pin:
             ledgers = {place.folder: Ledger(place.ledger) for place in places}
-            kept = Keeping([_Pins(store.backend) for store in stores], ledgers)
+            kept = Keeping([PinsOf(store.backend) for store in stores], ledgers)
         say = _Say(Log(settings.log), programs=options.json)
         daemon = Daemon(places, opening, kept, plan=_plan(options), say=say, facts=facts)
         with _signals(daemon):
@@ -113,26 +112,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         once=options.once,
         show=options.verbose,
     )
-
-
-class _Pins:
-    """The pins of one store."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def pin(self, key: str, label: str) -> bool:
-        return pins.pin(self._backend, key, label=label)
-
-    def label(self, key: str) -> str | None:
-        found = pins.read_pin(self._backend, key)
-        return found.label if found is not None else None
-
-    def relabel(self, key: str, label: str) -> None:
-        pins.relabel(self._backend, key, label)
-
-    def unpin(self, key: str) -> None:
-        pins.unpin(self._backend, key)
 
 
 class _Say:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from stepaudio_cas.errors import Damaged, Unavailable
 from stepaudio_cas.store.backend import MAX_BYTES, Bulk
-from stepaudio_cas.store.local import LocalBackend
-from stepaudio_cas.store.memory import MemoryBackend
+from stepaudio_cas.store.urls import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,11 +31,6 @@ _LARGE: Final = 1 << 17
 """From this size on, reading and digesting leave the interpreter to others most of the time."""
 
 _GIVE_UP: Final = 64
-
-
-def is_near(backend: Backend) -> bool:
-    """Tell whether a document is at hand without a round trip."""
-    return isinstance(backend, (LocalBackend, MemoryBackend))
 
 
 class Examiner:

@@ -15,8 +15,7 @@ from stepaudio_cas.artifact.manifest import MAX_BYTES, Manifest, open_manifest
 from stepaudio_cas.errors import Damaged
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.backend import Bulk
-from stepaudio_cas.store.local import LocalBackend
-from stepaudio_cas.store.memory import MemoryBackend
+from stepaudio_cas.store.urls import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -102,7 +101,7 @@ def read_all(
 
 def many(backend: Backend, ask: Callable[[A], B], questions: Iterable[A]) -> Iterator[B]:
     """Yield the answers in order; on a backend that is far away, many are asked at once."""
-    if isinstance(backend, (LocalBackend, MemoryBackend)):
+    if is_near(backend):
         yield from map(ask, questions)
         return
     waiting = iter(questions)
@@ -142,7 +141,7 @@ def _listed(backend: Backend, prefix: str, step: Step | None) -> Iterator[tuple[
 
 def _ahead(backend: Backend, ask: Callable[[A], B], questions: Sequence[A]) -> Iterator[B]:
     """Yield the answers in order, and no more than `AHEAD` of them before they are wanted."""
-    if isinstance(backend, (LocalBackend, MemoryBackend)):
+    if is_near(backend):
         yield from map(ask, questions)
         return
     with ThreadPoolExecutor(AHEAD, "stepaudio-cas listing") as pool:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from stepaudio_cas.artifact.manifest import MAX_BYTES, open_manifest
 from stepaudio_cas.errors import CasError, Damaged, Unavailable
 from stepaudio_cas.maintenance import transfer
-from stepaudio_cas.maintenance.examine import is_near
 from stepaudio_cas.maintenance.facts import object_of
 from stepaudio_cas.maintenance.inventory import Kept, find, manifests, objects, pinned
 from stepaudio_cas.maintenance.references import References
 from stepaudio_cas.maintenance.transfer import NOT_OURS
 from stepaudio_cas.store import layout
+from stepaudio_cas.store.urls import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,8 +10,9 @@ from stepaudio_cas.artifact.manifest import MAX_BYTES, Manifest, open_manifest
 from stepaudio_cas.errors import Damaged
 from stepaudio_cas.identity.digest import digest_bytes
 from stepaudio_cas.identity.fingerprint import Fingerprint
-from stepaudio_cas.maintenance.examine import AT_ONCE, is_near
+from stepaudio_cas.maintenance.examine import AT_ONCE
 from stepaudio_cas.store import layout
+from stepaudio_cas.store.urls import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

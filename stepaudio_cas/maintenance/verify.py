@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from stepaudio_cas.artifact.manifest import open_manifest
 from stepaudio_cas.errors import Damaged
 from stepaudio_cas.identity.digest import digest_bytes
-from stepaudio_cas.maintenance.examine import Examiner, is_near
+from stepaudio_cas.maintenance.examine import Examiner
 from stepaudio_cas.maintenance.findings import STRAY, Finding, Share
 from stepaudio_cas.maintenance.references import DAMAGED, References, Sizes
 from stepaudio_cas.maintenance.transfer import NOT_OURS
 from stepaudio_cas.runtime.keeper import GRACE
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.local import LocalBackend, is_temporary
+from stepaudio_cas.store.urls import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

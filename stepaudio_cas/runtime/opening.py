@@ -26,9 +26,8 @@ from stepaudio_cas.settings import Mode, Settings, read_settings, split_stores
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.backend import Expiring
 from stepaudio_cas.store.local import LocalBackend
-from stepaudio_cas.store.memory import MemoryBackend
 from stepaudio_cas.store.store import Store
-from stepaudio_cas.store.urls import default_root, open_backend
+from stepaudio_cas.store.urls import default_root, is_near, open_backend
 
 if TYPE_CHECKING:
     import os
@@ -85,7 +84,7 @@ def build_kind(kind: type[CacheKind], settings: Settings, *, strict: bool) -> Ca
             raise
         recorder.log.error(f"{error}; nothing is cached until this is mended")
         mode = Mode.OFF
-    shared = [b for b in backends if not isinstance(b, (LocalBackend, MemoryBackend))]
+    shared = [b for b in backends if not is_near(b)]
     budget = Budget(settings.deadline, stores=len(shared))
     tiers = [
         Tier(

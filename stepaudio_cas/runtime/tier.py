@@ -16,8 +16,7 @@ from stepaudio_cas.runtime.interrupts import interrupt_in, reraise_interrupt
 from stepaudio_cas.runtime.workers import Workers
 from stepaudio_cas.store.backend import Bulk, Locking
 from stepaudio_cas.store.counters import Subject
-from stepaudio_cas.store.local import LocalBackend
-from stepaudio_cas.store.memory import MemoryBackend
+from stepaudio_cas.store.urls import is_near
 from stepaudio_cas.units import show_seconds
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Tier:
         self._budget = budget or Budget(deadline)
         self._workers = Workers(f"stepaudio-cas {name}")
         self.lockable = writable and isinstance(store.backend, Locking)
-        self.shared = not isinstance(store.backend, (LocalBackend, MemoryBackend))
+        self.shared = not is_near(store.backend)
         """Whether other machines may use it, too."""
 
     @property

@@ -19,8 +19,7 @@ from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.errors import Damaged
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.backend import Expiring
-from stepaudio_cas.store.local import LocalBackend
-from stepaudio_cas.store.memory import MemoryBackend
+from stepaudio_cas.store.urls import is_near
 from stepaudio_cas.store.uses import FOLD_AFTER, MAX_KEYS, dump_uses, short_of
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Uses:
 
     def _tell(self, tier: Tier, keys: list[str], now: float) -> None:
         backend = tier.store.backend
-        if isinstance(backend, (LocalBackend, MemoryBackend, Expiring)):
+        if is_near(backend) or isinstance(backend, Expiring):
             for start in range(0, len(keys), _AT_ONCE):
                 part = keys[start : start + _AT_ONCE]
                 tier.run(partial(_touch, tier.store, part))

@@ -95,6 +95,11 @@ def local_root(backend: Backend) -> str | None:
     return backend.root if isinstance(backend, LocalBackend) else None
 
 
+def is_near(backend: Backend) -> bool:
+    """Tell whether a document is at hand without a round trip."""
+    return isinstance(backend, (LocalBackend, MemoryBackend))
+
+
 def default_root() -> Path:
     """Return where `STEPAUDIO_CAS=1` puts the store."""
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()

@@ -1,6 +1,5 @@
 """Voices prewarmed for the reference host, and the host asked for them: run once for all tests."""
 
-import fcntl
 import json
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import soundfile
 
-from tests.hosts.runs import HOST, _drive, _environment, _program
+from tests.hosts.runs import HOST, _drive, _environment, _program, shared_answer
 from tests.hosts.speech import speak
 
 ASKED = "prompt,tokens"
@@ -19,14 +18,8 @@ TOOL = [sys.executable, "-m", "stepaudio_cas"]
 
 
 def all_runs(folder):
-    """Return what each process did, by name. Workers that ask at the same time share one answer."""
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        answer = folder / "runs.json"
-        if not answer.exists():
-            answer.write_text(json.dumps(_run_all(folder)))
-        return json.loads(answer.read_text())
+    """Return what each process did, by name."""
+    return shared_answer(folder, _run_all)
 
 
 def write_voices(folder):

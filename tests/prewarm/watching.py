@@ -6,7 +6,6 @@ import threading
 from stepaudio_cas.activation.loading import parse_host
 from stepaudio_cas.cli.hosts import Opening
 from stepaudio_cas.cli.main import main
-from stepaudio_cas.cli.watch import _Pins
 from stepaudio_cas.maintenance.inventory import pinned
 from stepaudio_cas.maintenance.pins import read_pin
 from stepaudio_cas.prewarm import state
@@ -16,6 +15,7 @@ from stepaudio_cas.prewarm.keeping import Keeping, Ledger
 from stepaudio_cas.prewarm.settle import Settle
 from stepaudio_cas.prewarm.watched import Pace
 from stepaudio_cas.store.local import LocalBackend
+from stepaudio_cas.store.pins import PinsOf
 from tests.support.processes import wait_until
 
 QUICK = Plan(
@@ -34,7 +34,7 @@ class Watching:
         self.backend = LocalBackend(root)
         self.places = state.prepare(str(states), folders or [str(small.voices)])
         ledgers = {place.folder: Ledger(place.ledger) for place in self.places}
-        self.keeping = Keeping([_Pins(self.backend)], ledgers)
+        self.keeping = Keeping([PinsOf(self.backend)], ledgers)
         opening = Opening(parse_host(small.spec), str(root))
         self.daemon = Daemon(self.places, opening, self.keeping, plan=plan, say=self._say)
         self.error = None

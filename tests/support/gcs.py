@@ -5,7 +5,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.support.servers import Server, free_ports
+from tests.support.servers import Server, free_ports, with_bucket
 
 
 class FakeGcs(Server):
@@ -44,12 +44,8 @@ class FakeGcs(Server):
 @pytest.fixture(scope="session")
 def fake_gcs():
     """One server for all tests of this process, with a bucket `voices`."""
-    server = FakeGcs()
-    try:
-        server.start().make_bucket("voices")
+    with with_bucket(FakeGcs()) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

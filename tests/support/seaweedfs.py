@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stepaudio_cas.store.aws import Credentials, Signer
-from tests.support.servers import Server, free_ports
+from tests.support.servers import Server, free_ports, with_bucket
 
 WRITER = Credentials("testkey", "testsecret")
 READER = Credentials("readkey", "readsecret")
@@ -60,24 +60,16 @@ class SeaweedFS(Server):
 @pytest.fixture(scope="session")
 def seaweedfs():
     """One server for all tests of this process, with a bucket `voices`."""
-    server = SeaweedFS()
-    try:
-        server.start().make_bucket("voices")
+    with with_bucket(SeaweedFS()) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
 def own_seaweedfs(aws):
     """A server of one test's own, to be killed and frozen."""
-    server = SeaweedFS()
-    try:
-        server.start().make_bucket("voices")
+    with with_bucket(SeaweedFS()) as server:
         aws(server.url)
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -85,3 +85,13 @@ class Server:
     def close(self):
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def with_bucket(server, name="voices"):
+    """Give a server that runs and has a bucket; it goes with the block."""
+    try:
+        server.start().make_bucket(name)
+        yield server
+    finally:
+        server.close()
