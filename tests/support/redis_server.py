@@ -109,8 +109,11 @@ def redis_server():
 
 @pytest.fixture
 def redis_url(redis_server):
-    """Where the documents of one test may go; a name added to it makes it another place."""
-    return f"{redis_server.url}/0?prefix={uuid.uuid4().hex}"
+    """Where the documents of one test may go; a name added to it makes it another place.
+
+    A server is given all the time it needs: on a busy machine half a second may not be enough.
+    """
+    return f"{redis_server.url}/0?timeout=30s&prefix={uuid.uuid4().hex}"
 
 
 @pytest.fixture
