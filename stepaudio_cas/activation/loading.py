@@ -85,9 +85,13 @@ class Host:
             trouble = "nothing; it made no call that is cached: see cas-tool doctor --host FOLDER"
         return cache.asked, trouble
 
+    def settle(self, seconds: float = 600.0) -> bool:
+        """Wait for what is written in the background; return whether all of it was."""
+        return self._cache.flush(seconds)
+
     def close(self, seconds: float = 600.0) -> bool:
         """Finish what is written in the background; return whether all of it was."""
-        written = self._cache.flush(seconds)
+        written = self.settle(seconds)
         self._cache.close()
         return written
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from stepaudio_cas.cli import hosts, tables
+from stepaudio_cas.cli import engines, hosts, tables
 from stepaudio_cas.cli.codes import FINE, FOUND, INTERRUPTED
 from stepaudio_cas.cli.stores import read_settings
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.pins import pin
 from stepaudio_cas.prewarm.encode import FAILED, NEW, THERE, Encoding, Outcome
 from stepaudio_cas.prewarm.voices import Voice, find
-from stepaudio_cas.prewarm.workers import Lost, Workers
+from stepaudio_cas.prewarm.workers import Lost
 from stepaudio_cas.settings import PREFIX, Mode
 from stepaudio_cas.units import show_seconds
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from stepaudio_cas.store.backend import Backend
@@ -34,31 +34,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "labelled with its path and pinned: gc leaves it alone."
     )
     parser.epilog = hosts.epilog(
-        "cas-tool prewarm voices/ s3://bucket/voices --host 'stepaudio:/app?model=/models'"
+        "cas-tool prewarm voices/ s3://bucket/voices --host 'stepaudio:/app?model=/models'\n"
+        "  cas-tool --store s3://fleet/editx prewarm s3://bucket/voices --host … --engine ray \\\n"
+        "      --ray-address head:6379 --jobs 16 --gpus 1"
     )
     parser.add_argument(
         "places", nargs="+", metavar="PATH|URL", help="recordings, and folders or buckets of them"
     )
     hosts.add(parser, required=True)
-    parser.add_argument(
-        "--jobs", type=_jobs, default=1, metavar="N", help="processes, each with a host [1]"
-    )
     parser.add_argument("--no-pin", action="store_true", help="let gc have them when they are old")
+    engines.add(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     """Encode what is not there; say what was new, what was there, and what failed."""
-    mode = read_settings(options).mode
+    settings, cluster = read_settings(options), engines.cluster(options)
+    mode = settings.mode
     if mode in {Mode.RO, Mode.OFF}:
         raise SettingError(f"{PREFIX}_MODE is {mode.value}: nothing can be kept; unset it to do so")
     opening = hosts.opening(options)
+    others = cluster is not None and cluster.address is not None
+    if others:
+        opening = engines.shared(opening, settings, shared_disk=options.shared_disk)
     voices, left_out = find([*options.places, *(options.after or ())])
+    if others:
+        engines.check_places(voices, shared_disk=options.shared_disk)
     report = _Report(options.json, left_out)
     encoding = Encoding(None if options.no_pin else _pin)
     jobs = max(1, min(options.jobs, len(voices)))
-    with Workers[Voice, Outcome](opening, encoding, jobs, show=options.verbose) as workers:
+    verbose = options.verbose
+    with engines.start(cluster, opening, encoding, jobs, show=verbose, tell=_say) as workers:
         try:
-            quiet = options.json or options.verbose
+            quiet = options.json or verbose
             with tables.progress("encoding", quiet=quiet, rate=True) as advance:
                 advance(0, total=len(voices))
                 for voice, outcome in workers.run(voices):
@@ -140,13 +147,6 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
 
 def _pin(backend: Backend, key: str, label: str) -> object:
     return pin(backend, key, label=label)
-
-
-def _jobs(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
-    return number
 
 
 def _say(text: str) -> None:
