@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import os
+import signal
 
 import pytest
 
@@ -9,6 +10,9 @@ from tests.support.gcs import fake_gcs, gcs_url  # noqa: F401 - fixtures
 from tests.support.redis_server import own_redis, redis_server, redis_url  # noqa: F401
 from tests.support.scripted import scripted  # noqa: F401
 from tests.support.seaweedfs import aws, own_seaweedfs, s3_url, seaweedfs  # noqa: F401
+
+# A run in the background has Ctrl-C ignored, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
