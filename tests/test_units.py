@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepaudio_cas.units import parse_bytes, parse_seconds, show_bytes, show_seconds
+from stepaudio_cas.units import (
+    Lifetimes,
+    lifetimes,
+    parse_bytes,
+    parse_lifetimes,
+    parse_seconds,
+    show_bytes,
+    show_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +87,42 @@ def test_a_size_for_people(number, text):
 )  # fmt: skip
 def test_a_duration_for_people(seconds, text):
     assert show_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "others", "named"),
+    [
+        ("30d", 2592000, {}),
+        ("24h,funasr=2h", 86400, {"funasr": 7200}),
+        (" funasr = 2h , 1d ", 86400, {"funasr": 7200}),
+        ("funasr=2h,sensevoice=1h", None, {"funasr": 7200, "sensevoice": 3600}),
+    ],
+)
+def test_lifetimes_as_people_write_them(text, others, named):
+    found = lifetimes(parse_lifetimes(text))
+    assert found.others == others
+    assert dict(found.plugins) == named
+
+
+@pytest.mark.parametrize("text", ["", "1h,2h", "a=1h,a=2h", "=1h", "a=", "a=soon", "a", "1h,"])
+def test_other_lifetimes_are_refused(text):
+    with pytest.raises(ValueError, match="duration"):
+        parse_lifetimes(text)
+
+
+def test_a_lifetime_is_that_of_the_longest_name_that_fits():
+    found = Lifetimes(10.0, (("a", 20.0), ("a.b", 5.0)))
+    plugins = ("", "a", "a.b", "a.b.c/1", "a.c", "ab", "b.a")
+    assert [found.of(plugin) for plugin in plugins] == [10, 20, 5, 5, 20, 10, 10]
+
+
+def test_the_longest_lifetime_is_for_ever_if_some_entries_have_none():
+    assert Lifetimes(10.0, (("a", 20.0),)).longest == 20
+    assert Lifetimes(30.0, (("a", 20.0),)).longest == 30
+    assert Lifetimes(None, (("a", 20.0),)).longest is None
+    assert [
+        bool(found) for found in (Lifetimes(), Lifetimes(1.0), Lifetimes(None, (("a", 1.0),)))
+    ] == [
+        *(False, True),
+        True,
+    ]

@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.activation.gate import Gate
-from stepaudio_cas.errors import Bypass, CasError
+from stepaudio_cas.artifact import codec
+from stepaudio_cas.errors import Bypass, CasError, Unavailable
 from stepaudio_cas.prewarm import state
 from stepaudio_cas.prewarm.daemon import Plan, check_folder
 from stepaudio_cas.prewarm.inside import Inside
-from stepaudio_cas.prewarm.keeping import Keeping, Ledger
+from stepaudio_cas.prewarm.keeping import Keeping
+from stepaudio_cas.prewarm.ledgers import Ledgers
+from stepaudio_cas.prewarm.shelf import Shelf
 from stepaudio_cas.runtime.attended import BYPASSED, NEW, THERE, Asked, Enough
-from stepaudio_cas.store.pins import PinsOf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from stepaudio_cas.activation.method import HostMethod
-    from stepaudio_cas.activation.plugin import HostClass
+    from stepaudio_cas.activation.plugin import HostClass, Method
     from stepaudio_cas.runtime.cache import Cache
+    from stepaudio_cas.runtime.tier import Tier
     from stepaudio_cas.store.store import Store
 
 PLAN: Final = Plan(poll=True)
 _AGAIN: Final = 60.0
 """Seconds until folders are looked for again that were not there, or that somebody else watched."""
 
+_HERE: Final = "in its own process"
 _NICE: Final = 5
 """How much lower the priority is. Not the lowest: a request may wait for what is in hand."""
 
@@ -177,7 +181,7 @@ class Presets:
             voice(instance, path)
         except Enough:
             pass
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # whatever it is, it is this voice's
             trouble = f"{type(error).__name__}: {' '.join(str(error).split())}"
         finally:
             self._local.visit = None
@@ -190,6 +194,9 @@ class Presets:
     def key(self, path: str) -> tuple[list[Asked], str]:
         """Nobody asks a live host for keys only."""
         raise NotImplementedError(path)
+
+    def again(self) -> None:
+        """Leave stores alone that have failed: requests would wait for them."""
 
     def close(self) -> bool:
         """Leave it as it is: it is not ours."""
@@ -248,22 +255,32 @@ class Presets:
                 self._watch(stop)
             except CasError as error:
                 self._say_once(str(error))
-            except Exception as error:  # the host goes on without it
+            except BaseException as error:  # the host goes on without it, and it goes on later
                 self._say_once(f"{type(error).__name__}: {error}")
             stop.wait(_AGAIN)
 
     def _watch(self, stop: threading.Event) -> None:
         folders = list(dict.fromkeys(map(check_folder, self._folders)))
-        places = state.prepare(state.default_folder(), folders)
-        ledgers: dict[str, Ledger] = {}
+        backends = [tier.store.backend for tier in self._cache.chain.tiers]
+        places = state.prepare(state.default_folder(), folders, backends)
+        ledgers: dict[str, Ledgers] = {}
         try:
             for place in places:
                 self._held += place.lock()
-            ledgers.update({place.folder: Ledger(place.ledger) for place in places})
-            keeping = Keeping([PinsOf(store.backend) for store in self.stores], ledgers)
-            facts = {"host": "in its own process", "stores": [s.url for s in self.stores]}
+            shelves = [_Shelf(tier) for tier in self._cache.chain.tiers]
+            urls = [shelf.url for shelf in shelves]
+            for place in places:
+                ledgers[place.folder] = Ledgers(place, _HERE, urls)
+            keeping = Keeping(shelves, ledgers)
+            facts = {"host": _HERE, "stores": [s.url for s in self.stores]}
             self._inside = Inside(
-                places, self, keeping, plan=self._plan, say=self._say, facts=facts
+                places,
+                self,
+                keeping,
+                plan=self._plan,
+                say=self._say,
+                stores=shelves,
+                facts=facts,
             )
             if not stop.is_set():
                 self._inside.run()
@@ -287,8 +304,22 @@ class Presets:
 def _is_loaded(method: HostMethod, instance: Any) -> bool:
     try:
         return method.method.model(instance) is not None
-    except (Exception, SystemExit):  # a call says what is wrong
+    except BaseException:  # a call says what is wrong
         return False
+
+
+class _Shelf(Shelf):
+    """A store that the host uses, too."""
+
+    def __init__(self, tier: Tier) -> None:
+        super().__init__(tier.store)
+        self._tier = tier
+
+    def check(self) -> None:
+        """Raise whatever the store raises, and while the host's own calls leave it alone."""
+        super().check()
+        if not self._tier.writable or self._tier.writing.state == "open":
+            raise Unavailable("suspended", "the host leaves it alone for a while")
 
 
 class _Visit:
@@ -317,4 +348,18 @@ class _Visit:
 
         value = method.keep_under(self._label, recipe, compute, args, kwargs)
         asked[at] = Asked(method.name, recipe, NEW if ran else THERE)
+        why = _why_not(method.method, value) if ran else ""
+        if why:
+            asked.append(Asked(method.name, None, BYPASSED, why))
         return value
+
+
+def _why_not(method: Method, value: Any) -> str:
+    """Say why nothing is kept of a result, if that is no store's doing."""
+    try:
+        if method.keep is not None and not method.keep(value):
+            return "the result is not one to keep"
+        codec.encode(value if method.pack is None else method.pack(value), any_device=True)
+    except Exception as error:
+        return str(error)
+    return ""

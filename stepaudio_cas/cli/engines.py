@@ -12,11 +12,11 @@ from stepaudio_cas.cli import context
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.prewarm.encode import Everywhere, Outcome
 from stepaudio_cas.prewarm.ray_engine import Cluster, RayWorkers
-from stepaudio_cas.prewarm.voices import Voice
+from stepaudio_cas.prewarm.voices import Voice, is_remote
 from stepaudio_cas.prewarm.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from stepaudio_cas.cli.hosts import Opening
@@ -102,12 +102,12 @@ def shared(opening: Opening, settings: Settings, *, shared_disk: bool | None) ->
     return dataclasses.replace(opening, store=context.absolute(",".join(stores)))
 
 
-def check_places(voices: Sequence[Voice], *, shared_disk: bool | None) -> None:
+def check_places(places: Iterable[str], *, shared_disk: bool | None) -> None:
     """Refuse recordings that only this machine has."""
-    ours = next((voice for voice in voices if not voice.remote), None)
+    ours = next((place for place in places if not is_remote(place)), None)
     if ours is not None and not shared_disk:
         raise SettingError(
-            f"{ours.label}: the other machines of the cluster do not have it; give the URL of a"
+            f"{ours}: the other machines of the cluster do not have it; give the URL of a"
             " bucket, or --shared-disk if its folder is mounted on all of them"
         )
 

@@ -29,9 +29,10 @@ _FIXED: Final = 58
 """Columns of a terminal that are taken by all but `what` and `voice`."""
 
 
-def describe(kept: Kept, *, pinned: bool) -> dict[str, Any]:
+def describe(kept: Kept, *, pinned: bool, pinned_as: str = "") -> dict[str, Any]:
     """Say an entry in one JSON line; what a damaged one does not tell is None."""
-    told = _told(kept.manifest) if kept.manifest is not None else dict.fromkeys(_TOLD)
+    manifest = kept.manifest
+    told = _told(manifest, pinned_as) if manifest is not None else dict.fromkeys(_TOLD)
     return {
         "key": kept.key,
         **told,
@@ -43,11 +44,11 @@ def describe(kept: Kept, *, pinned: bool) -> dict[str, Any]:
     }
 
 
-def _told(manifest: Manifest) -> dict[str, Any]:
+def _told(manifest: Manifest, pinned_as: str) -> dict[str, Any]:
     values = (
         manifest.plugin,
         manifest.schema,
-        voice(manifest),
+        voice(manifest, pinned_as),
         manifest.label,
         manifest.fingerprint,
         manifest.object,

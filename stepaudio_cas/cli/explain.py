@@ -88,25 +88,27 @@ def _made_of(one: Known) -> dict[str, Any]:
         {"part": part, "name": name, "value": value}
         for part, name, value in explain.ingredients(one)
     ]
-    return {**_about(one.manifest), "made_of": parts}
+    return {**about(one.manifest), "made_of": parts}
 
 
 def _compared(store: Store, a: Manifest, b: Manifest) -> dict[str, Any]:
-    return _difference(explain.known(store.backend, a), explain.known(store.backend, b))
+    return difference(explain.known(store.backend, a), explain.known(store.backend, b))
 
 
-def _difference(one: Known, other: Known) -> dict[str, Any]:
+def difference(one: Known, other: Known) -> dict[str, Any]:
+    """Say what differs between two keys, and how else they came to be."""
     found = explain.differences(one, other)
     return {
-        "from": _about(one.manifest),
-        "to": _about(other.manifest),
+        "from": about(one.manifest),
+        "to": about(other.manifest),
         "same": not found,
         "differences": [difference._asdict() for difference in found],
         "hints": [hint._asdict() for hint in explain.hints(one, other)] if found else [],
     }
 
 
-def _about(manifest: Manifest) -> dict[str, Any]:
+def about(manifest: Manifest) -> dict[str, Any]:
+    """Say which entry it is."""
     return {
         "key": manifest.key,
         "schema": manifest.schema,
@@ -117,7 +119,10 @@ def _about(manifest: Manifest) -> dict[str, Any]:
 
 def _explain_voices(options: argparse.Namespace, words: Sequence[str]) -> int:
     stores = open_stores(options)
-    voices, _ = find(words)
+    search = find(words)
+    voices = list(search)
+    if search.troubles:
+        raise CasError(search.troubles[0])
     if not voices:
         raise SettingError(f"there is no recording in {', '.join(words)}")
     opening = hosts.opening(options, reading=True)
@@ -182,7 +187,7 @@ def _call(
     today = manifest._replace(created=entries.at(time.time()))
     asked = Known(today, explain.read_model(call.document, manifest.fingerprint))
     near = [] if store else nearest.of(manifest.key)
-    return {**said, "nearest": [_difference(_known(stores, one), asked) for one in near]}
+    return {**said, "nearest": [difference(_known(stores, one), asked) for one in near]}
 
 
 def _known(stores: Sequence[Store], manifest: Manifest) -> Known:

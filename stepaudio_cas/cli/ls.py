@@ -6,14 +6,15 @@ import heapq
 import struct
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.cli import entries, filters, tables
 from stepaudio_cas.cli.codes import FINE
 from stepaudio_cas.cli.stores import open_first
 from stepaudio_cas.maintenance.inventory import find, many, pinned
-from stepaudio_cas.maintenance.selection import Wanted, wanted
+from stepaudio_cas.maintenance.selection import Wanted, pinned_as, wanted
 from stepaudio_cas.store.layout import SHARDS
+from stepaudio_cas.store.pins import read_pin
 from stepaudio_cas.store.uses import read_uses
 from stepaudio_cas.units import show_bytes, show_seconds
 
@@ -40,8 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add what comes after `ls`."""
     parser.description = (
         "List the entries of the first store: a table on a terminal, JSON lines in a pipe. A\n"
-        "voice is the label of an entry, or the name of the file it was computed from. `encode`\n"
-        "is what a hit saves. An entry that no reader would take says how it is damaged."
+        "voice is what an entry is pinned as, or its label, or the name of the file it was\n"
+        "computed from. `encode` is what a hit saves. An entry that no reader would take says how\n"
+        "it is damaged."
     )
     parser.epilog = (
         "example:\n  cas-tool ls --label 'anna*' --older 30d --sort size\n"
@@ -74,10 +76,8 @@ def main(options: argparse.Namespace) -> int:
     total = _Total()
     with tables.progress("looking", quiet=not drawn) as advance:
         found = _found(options, store, pins, total, advance)
-        lines = (
-            entries.describe(kept, pinned=kept.key in pins)
-            for kept in _ordered(store, found, order, limit)
-        )
+        ordered = _ordered(store, found, order, limit)
+        lines = many(store.backend, lambda kept: _describe(store, kept, pins), ordered)
         if drawn:
             listed = list(lines)
             deque(found, maxlen=0)  # what is not shown is added up
@@ -91,6 +91,14 @@ def main(options: argparse.Namespace) -> int:
     return FINE
 
 
+def _describe(store: Store, kept: Kept, pins: set[str]) -> dict[str, Any]:
+    """Say an entry. Only of those that are pinned, and listed, the pins are read."""
+    pin = read_pin(store.backend, kept.key) if kept.key in pins else None
+    return entries.describe(
+        kept, pinned=kept.key in pins, pinned_as=pin.label if pin is not None else ""
+    )
+
+
 def _found(
     options: argparse.Namespace,
     store: Store,
@@ -102,7 +110,8 @@ def _found(
     if options.pinned and not pins:
         return
     if options.pinned and not words:
-        meant = Wanted(selection, pins, uses=read_uses(store.backend))
+        named = pinned_as(store.backend, selection)
+        meant = Wanted(selection, pins, uses=read_uses(store.backend), pins=named)
     else:
         advance(0, total=len(SHARDS))
         meant = wanted(store.backend, selection, words, several=True, timed=True)

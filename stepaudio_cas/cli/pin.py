@@ -9,7 +9,6 @@ from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_first
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.identity.digest import is_digest
-from stepaudio_cas.maintenance.facts import voice
 from stepaudio_cas.maintenance.pins import pin, unpin
 from stepaudio_cas.maintenance.selection import EVERYTHING, wanted
 from stepaudio_cas.store import layout
@@ -85,4 +84,4 @@ def _meant(
     if rest or not forced:
         meant = wanted(store.backend, filters.selection(options), rest)
         for kept in meant.entries(store.backend, store.signer):
-            yield kept.key, voice(kept.manifest) if kept.manifest is not None else ""
+            yield kept.key, meant.name_of(kept)

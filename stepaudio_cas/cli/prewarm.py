@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,14 @@ from stepaudio_cas.cli.stores import read_settings
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.pins import pin
 from stepaudio_cas.prewarm.encode import FAILED, NEW, THERE, Encoding, Outcome
-from stepaudio_cas.prewarm.voices import Voice, find
+from stepaudio_cas.prewarm.voices import Search, Voice, find
 from stepaudio_cas.prewarm.workers import Lost
 from stepaudio_cas.settings import PREFIX, Mode
 from stepaudio_cas.units import show_seconds
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from stepaudio_cas.store.backend import Backend
 
@@ -56,18 +57,20 @@ def main(options: argparse.Namespace) -> int:
     others = cluster is not None and cluster.address is not None
     if others:
         opening = engines.shared(opening, settings, shared_disk=options.shared_disk)
-    voices, left_out = find([*options.places, *(options.after or ())])
+    places = [*options.places, *(options.after or ())]
     if others:
-        engines.check_places(voices, shared_disk=options.shared_disk)
-    report = _Report(options.json, left_out)
+        engines.check_places(places, shared_disk=options.shared_disk)
+    voices = find(places)
+    report = _Report(options.json, voices)
     encoding = Encoding(None if options.no_pin else _pin)
-    jobs = max(1, min(options.jobs, len(voices)))
-    verbose = options.verbose
+    jobs, verbose = options.jobs, options.verbose
     with engines.start(cluster, opening, encoding, jobs, show=verbose, tell=_say) as workers:
         try:
             quiet = options.json or verbose
-            with tables.progress("encoding", quiet=quiet, rate=True) as advance:
-                advance(0, total=len(voices))
+            with (
+                tables.progress("encoding", quiet=quiet, rate=True) as advance,
+                _counted(voices, advance),
+            ):
                 for voice, outcome in workers.run(voices):
                     report.add(voice, outcome)
                     advance()
@@ -80,12 +83,33 @@ def main(options: argparse.Namespace) -> int:
     return report.finish()
 
 
+@contextlib.contextmanager
+def _counted(voices: Search, advance: tables.Advance) -> Iterator[None]:
+    """Meanwhile find out how many there are, if somebody sees how far it is.
+
+    They are listed once more for that, so that nobody has to wait for it or to remember them.
+    """
+    over = threading.Event()
+
+    def count() -> None:
+        total = voices.count(lambda: not over.is_set())
+        if total is not None:
+            advance(0, total=total)
+
+    if tables.is_shown(advance):
+        threading.Thread(target=count, name="stepaudio-cas counting", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
 class _Report:
     """What came of it. Failures are kept, the rest is counted: there may be a million."""
 
-    def __init__(self, as_document: bool, left_out: Sequence[str]) -> None:
+    def __init__(self, as_document: bool, voices: Search) -> None:
         self._document = as_document
-        self._left_out = left_out
+        self._voices = voices
         self._lines = not as_document and not tables.on_terminal()
         self._counts: Counter[str] = Counter()
         self._failed: list[Outcome] = []
@@ -113,16 +137,18 @@ class _Report:
             tables.rows(("VOICE", "WHY IT FAILED"), [(f.label, f.why) for f in self._failed])
         if not self._document:
             _say(self._summary(seconds))
+        for trouble in self._voices.troubles:
+            _say(f"not looked at: {trouble}")
         if self.unwritten:
             _say("not everything was written to the slower stores; run it again, or cas-tool sync")
         if self.interrupted:
             return INTERRUPTED
-        return FOUND if self._failed or self.unwritten else FINE
+        return FOUND if self._failed or self.unwritten or self._voices.troubles else FINE
 
     def _summary(self, seconds: float) -> str:
         counts = self._counts
         text = f"{counts[NEW]} new, {counts[THERE]} already there, {counts[FAILED]} failed"
-        others = len(self._left_out)
+        others = self._voices.others
         text += f"; {others} other file{'s' * (others != 1)} left out" if others else ""
         stopped = "; stopped early" if self.interrupted else ""
         return f"{text}; in {show_seconds(seconds)}{stopped}"
@@ -131,7 +157,9 @@ class _Report:
         return {
             **{state: self._counts[state] for state in (NEW, THERE, FAILED)},
             "failures": [{"voice": f.label, "why": f.why} for f in self._failed],
-            "left_out": list(self._left_out),
+            "left_out": list(self._voices.left_out),
+            "left_out_not_named": self._voices.others - len(self._voices.left_out),
+            "not_looked_at": list(self._voices.troubles),
             "seconds": round(seconds, 3),
             "encode_seconds": round(self._encoding, 3),
             "interrupted": self.interrupted,

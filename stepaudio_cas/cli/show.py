@@ -70,7 +70,9 @@ def main(options: argparse.Namespace) -> int:
 def describe(store: Store, kept: Kept) -> dict[str, Any]:
     """Say everything that is known of an entry."""
     pin = read_pin(store.backend, kept.key)
-    said = entries.describe(kept, pinned=pin is not None)
+    said = entries.describe(
+        kept, pinned=pin is not None, pinned_as=pin.label if pin is not None else ""
+    )
     said["pin"] = pin._asdict() if pin is not None else None
     manifest = kept.manifest
     if manifest is None:

@@ -10,7 +10,7 @@ from stepaudio_cas.cli import filters, tables
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_one
 from stepaudio_cas.errors import SettingError
-from stepaudio_cas.maintenance.selection import EVERYTHING
+from stepaudio_cas.maintenance.selection import EVERYTHING, pinned_as
 from stepaudio_cas.maintenance.sync import COPIED, DELETED, HEALED, PINNED, THERE, Event, Sync
 from stepaudio_cas.settings import PREFIX, Mode, Settings, read_settings, split_stores
 from stepaudio_cas.store.urls import local_root
@@ -56,10 +56,11 @@ def main(options: argparse.Namespace) -> int:
     source, target = (_open(url, settings) for url in (options.source, options.target))
     _check(options, source, target)
     selection = filters.selection(options)
+    named = pinned_as(source.backend, selection)
     sync = Sync(
         source,
         target,
-        matches=None if selection == EVERYTHING else selection.matcher(),
+        matches=None if selection == EVERYTHING else selection.matcher(pins=named),
         delete=options.delete,
         pins=options.pins,
         dry=options.dry_run,

@@ -167,6 +167,11 @@ def progress(
         bar.stop()
 
 
+def is_shown(advance: Advance) -> bool:
+    """Tell whether somebody may see a bar that `progress` has given."""
+    return advance is not _nothing
+
+
 def _make_bar(*, refresh: bool) -> Progress:
     from rich.progress import (  # noqa: PLC0415
         BarColumn,

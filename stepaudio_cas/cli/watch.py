@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 from stepaudio_cas.cli import hosts, tables, watch_status
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_stores, read_settings
-from stepaudio_cas.errors import SettingError
+from stepaudio_cas.errors import CasError, SettingError
 from stepaudio_cas.prewarm import state
 from stepaudio_cas.prewarm.daemon import Daemon, Plan, check_folder
 from stepaudio_cas.prewarm.desk import Retry
-from stepaudio_cas.prewarm.keeping import Keeping, Ledger
+from stepaudio_cas.prewarm.keeping import Keeping
+from stepaudio_cas.prewarm.ledgers import Ledgers
 from stepaudio_cas.prewarm.settle import Settle, leased
+from stepaudio_cas.prewarm.shelf import Shelf
 from stepaudio_cas.prewarm.watched import Pace
 from stepaudio_cas.runtime.log import Log
 from stepaudio_cas.settings import PREFIX, Mode
-from stepaudio_cas.store.pins import PinsOf
 from stepaudio_cas.units import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from stepaudio_cas.activation.loading import HostSpec
     from stepaudio_cas.prewarm.state import Place
 
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _EPILOG: Final = """\
 cas-tool watch /srv/voices --host 'stepaudio:/app?model=/models'
   cas-tool watch --status"""
@@ -83,21 +86,47 @@ def main(options: argparse.Namespace) -> int:
     opening = hosts.opening(options)
     folders = list(dict.fromkeys(map(check_folder, given)))
     stores = open_stores(options, writing=True)
-    facts = {"host": options.host, "stores": [store.url for store in stores]}
-    with _taken(state.prepare(states, folders)) as places:
-        kept = None
-        if not options.no_pin:
-            ledgers = {place.folder: Ledger(place.ledger) for place in places}
-            kept = Keeping([PinsOf(store.backend) for store in stores], ledgers)
-        say = _Say(Log(settings.log), programs=options.json)
-        daemon = Daemon(places, opening, kept, plan=_plan(options), say=say, facts=facts)
+    facts = {"host": options.host, "stores": [s.url for s in stores], "once": options.once}
+    say = _Say(Log(settings.log), programs=options.json)
+    backends = [store.backend for store in stores]
+    with _taken(state.prepare(states, folders, backends)) as places:
+        shelves = [Shelf(store) for store in stores]
+        kept = None if options.no_pin else _keeping(places, opening.spec, shelves, say)
+        daemon = Daemon(
+            places, opening, kept, plan=_plan(options), say=say, stores=shelves, facts=facts
+        )
         with _signals(daemon):
-            daemon.run()
+            try:
+                daemon.run()
+            except KeyboardInterrupt:
+                say("stopped at once; what was in hand is encoded the next time", error=True)
+                raise
+            except CasError:  # the host has never been there
+                _withdraw(places)
+                raise
+        if options.once:
+            _withdraw(places)
         if kept is not None:
             kept.close()
     if daemon.unwritten:
         say("not everything was written to the slower stores; cas-tool sync does it", error=True)
     return FOUND if daemon.unwritten or (options.once and daemon.troubled) else FINE
+
+
+def _keeping(places: list[Place], spec: HostSpec, shelves: list[Shelf], say: _Say) -> Keeping:
+    """Open the ledgers: those that are for this host and these stores."""
+    host = repr((spec.folder, spec.module, spec.function, sorted(spec.options.items())))
+    urls = [shelf.url for shelf in shelves]
+    for place in places:
+        if place.others(host, urls):
+            say(f"{place.folder} is also kept in step for another host or store; pins of that stay")
+    return Keeping(shelves, {place.folder: Ledgers(place, host, urls) for place in places})
+
+
+def _withdraw(places: list[Place]) -> None:
+    """Have the state say what it said before: nobody is to miss us."""
+    for place in places:
+        place.withdraw()
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -145,15 +174,16 @@ def _taken(places: list[Place]) -> Iterator[list[Place]]:
 def _signals(daemon: Daemon) -> Iterator[None]:
     """End the daemon in order on the first signal, at once on the second."""
 
-    def stop(number: int, _: object) -> None:
-        signal.signal(number, _at_once)
+    def stop(*_: object) -> None:
+        for number in _ENDING:
+            signal.signal(number, _at_once)
         daemon.stop()
 
-    names = (signal.SIGTERM, signal.SIGINT, signal.SIGIO)
+    names = (*_ENDING, signal.SIGIO)
     before = [signal.getsignal(number) for number in names]
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # comes when a file is opened that we look at
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in _ENDING:
+        signal.signal(number, stop)
     try:
         yield
     finally:
@@ -162,6 +192,8 @@ def _signals(daemon: Daemon) -> Iterator[None]:
 
 
 def _at_once(*_: object) -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)  # that is done soon, and should be done wholly
     raise KeyboardInterrupt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from stepaudio_cas.cli import tables
@@ -18,7 +19,9 @@ _FAILURES = 20
 
 def show(states: str, folders: Sequence[str], *, as_document: bool) -> int:
     """Say it; return 0 if every folder, or every one that is named, is watched as it should be."""
-    found = state.read_all(states)
+    found = [one for one in state.read_all(states) if not _is_over(one)]
+    if not found and not as_document:
+        _say_nothing(states)
     if folders:
         wanted = [os.path.abspath(os.path.expanduser(folder)) for folder in folders]
         known = {str(one["folder"]): one for one in found}
@@ -28,11 +31,21 @@ def show(states: str, folders: Sequence[str], *, as_document: bool) -> int:
     elif not tables.on_terminal():
         for one in found:
             tables.line(one)
-    elif not found:
-        tables.say(f"nobody watches a folder, or says so in {states}")
-    else:
+    elif found:
         _draw(found)
     return FINE if found and all(one["status"] in {BUSY, IDLE} for one in found) else FOUND
+
+
+def _is_over(one: dict[str, Any]) -> bool:
+    """Tell whether nobody is missed: a run that was to end has, or the folder was given up."""
+    ended = one["status"] in {state.STOPPED, state.DEAD}
+    given_up = one["status"] == state.STOPPED and not os.path.lexists(str(one["folder"]))
+    return bool(one.get("once") and ended) or given_up
+
+
+def _say_nothing(states: str) -> None:
+    text = f"no daemon has said anything in {states}: start one with cas-tool watch FOLDER…"
+    print(f"cas-tool: {text} --host HOST, or name its --state", file=sys.stderr)  # noqa: T201
 
 
 def _draw(found: Sequence[dict[str, Any]]) -> None:

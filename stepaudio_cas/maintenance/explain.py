@@ -242,10 +242,11 @@ class Nearest:
     """Finds, in one walk over a store, the entries that are most like some that are not there.
 
     The same inputs come first, then the same model, then a file of the same name; of those, the
-    newest.
+    newest. With `elder`, none that was made after the one that it is compared with.
     """
 
-    def __init__(self, wanted: Sequence[Manifest]) -> None:
+    def __init__(self, wanted: Sequence[Manifest], *, elder: bool = False) -> None:
+        self._elder = elder
         self._wanted = {manifest.key: manifest for manifest in wanted}
         self._best: dict[str, list[tuple[tuple[int, bool, str, str], Manifest]]] = {
             key: [] for key in self._wanted
@@ -265,6 +266,8 @@ class Nearest:
         for key, wanted in self._wanted.items():
             best = self._best[key]
             if method_of(manifest) != method_of(wanted) or manifest.key == key:
+                continue
+            if self._elder and manifest.created > wanted.created:
                 continue
             if any(known.key == manifest.key for _, known in best):  # of a store before
                 continue

@@ -16,19 +16,23 @@ _RATES: Final = ("sample_rate", "audio_sr", "sampling_rate", "sr", "rate")
 _SLOWEST_RATE: Final = 1000
 
 
-def names(manifest: Manifest) -> list[str]:
-    """Name what the entry is of, the best name first: its label, and the files it was read from.
+def names(manifest: Manifest | None, pinned_as: str = "") -> list[str]:
+    """Name what the entry is of, the best name first.
 
-    A label that is a path is also called by its last part.
+    These are what it is pinned as, which follows a file that moves, the label that it was given
+    when it was made, and the files it was read from. A label that is a path is also called by its
+    last part.
     """
-    given = (item.get("name") for item in _inputs(manifest))
-    found = [manifest.label, manifest.label.rsplit("/", 1)[-1], *given]
+    found: list[Any] = [pinned_as, pinned_as.rsplit("/", 1)[-1]]
+    if manifest is not None:
+        found += [manifest.label, manifest.label.rsplit("/", 1)[-1]]
+        found += [item.get("name") for item in _inputs(manifest)]
     return list(dict.fromkeys(name for name in found if isinstance(name, str) and name))
 
 
-def voice(manifest: Manifest) -> str:
+def voice(manifest: Manifest | None, pinned_as: str = "") -> str:
     """Return the best name, or nothing."""
-    return next(iter(names(manifest)), "")
+    return next(iter(names(manifest, pinned_as)), "")
 
 
 def audio_seconds(manifest: Manifest) -> float | None:

@@ -220,6 +220,7 @@ class _Marking:
             seconds=manifest.compute_seconds if manifest is not None else 0.0,
             model=model,
             fate=fate,
+            plugin=manifest.plugin if manifest is not None else "",
         )
 
     def _note(self, plugin: str, schema: str, created: str, model: str) -> None:

@@ -15,6 +15,7 @@ from stepaudio_cas.artifact.manifest import MAX_BYTES, Manifest, open_manifest
 from stepaudio_cas.errors import Damaged
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.backend import Bulk
+from stepaudio_cas.store.pins import read_pin
 from stepaudio_cas.store.urls import is_near
 
 if TYPE_CHECKING:
@@ -122,6 +123,16 @@ def pinned(backend: Backend) -> set[str]:
     """Name the keys that nobody may remove."""
     names = (layout.digest_in(entry.path) for entry in backend.list(layout.PINS))
     return {name for name in names if name is not None}
+
+
+def labels(backend: Backend, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each of these keys with what it is pinned as; nothing if it is not, or nobody says."""
+
+    def ask(key: str) -> tuple[str, str]:
+        pin = read_pin(backend, key)
+        return key, pin.label if pin is not None else ""
+
+    return many(backend, ask, keys)
 
 
 def _listed(backend: Backend, prefix: str, step: Step | None) -> Iterator[tuple[str, Entry]]:

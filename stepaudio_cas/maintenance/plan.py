@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stepaudio_cas.runtime.keeper import GRACE
+from stepaudio_cas.units import Lifetimes, lifetimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +42,14 @@ class Fate(IntEnum):
 class Bounds(NamedTuple):
     """What the entries have to keep within; None or empty is no bound.
 
+    `max_age` may have another time for each plugin.
     `models` are beginnings of fingerprints; entries of other models go. `by_value` lets those go
     first whose encode took the fewest seconds for the bytes they take, instead of those that were
     used longest ago.
     """
 
     max_size: int | None = None
-    max_age: float | None = None
+    max_age: float | Lifetimes | None = None
     max_entries: int | None = None
     models: tuple[str, ...] = ()
     by_value: bool = False
@@ -76,6 +78,7 @@ class Row(NamedTuple):
     seconds: float
     model: str
     fate: Fate = Fate.FREE
+    plugin: str = ""
 
 
 class Plan:
@@ -105,6 +108,8 @@ class Plan:
         self._sizes = array("I")
         self._seconds = array("f")
         self._models = array("I")
+        self._plugin_names: dict[str, int] = {}
+        self._plugins = array("I")
         self._names = array("Q")
         self._references = array("I")
         self._scoped = array("I")
@@ -120,6 +125,8 @@ class Plan:
         self._sizes.append(min(row.size, _LARGEST))
         self._seconds.append(row.seconds if 0 <= row.seconds <= _LONGEST else 0.0)
         self._models.append(self.models.setdefault(row.model, len(self.models)))
+        names = self._plugin_names
+        self._plugins.append(names.setdefault(row.plugin, len(names)))
         self._bytes += min(row.size, _LARGEST)
 
     def refer(self) -> None:
@@ -158,11 +165,12 @@ class Plan:
             for number, name in enumerate(self.models)
             if not bounds.models or not name or name.startswith(bounds.models)
         }
-        oldest = None if bounds.max_age is None else self.now - bounds.max_age
+        ages = [lifetimes(bounds.max_age).of(name) for name in self._plugin_names]
         for row, fate in enumerate(self.fates):
             if fate != Fate.FREE:
                 continue
-            if oldest is not None and self.used[row] < oldest:
+            age = ages[self._plugins[row]]
+            if age is not None and self.used[row] < self.now - age:
                 self._doom(row, Fate.AGE)
             elif self._models[row] not in kept_models:
                 self._doom(row, Fate.MODEL)

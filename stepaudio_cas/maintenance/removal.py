@@ -15,7 +15,7 @@ from bisect import bisect_left
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from stepaudio_cas.maintenance.facts import object_of, voice
+from stepaudio_cas.maintenance.facts import object_of
 from stepaudio_cas.maintenance.inventory import find, manifests, many, pinned
 from stepaudio_cas.runtime.keeper import GRACE
 from stepaudio_cas.store import layout
@@ -108,7 +108,7 @@ def make_plan(
             plan.entries.add(kept.key, kept.entry.size)
             plan.pins += [kept.key] if kept.key in pins else []
             if len(plan.names) < _NAMED and kept.manifest is not None:
-                plan.names[kept.key] = voice(kept.manifest)
+                plan.names[kept.key] = wanted.name_of(kept)
         if digest is not None and goes:
             theirs.append(bytes.fromhex(digest))
         elif digest is not None:

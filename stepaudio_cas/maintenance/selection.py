@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stepaudio_cas.errors import CasError, SettingError
-from stepaudio_cas.maintenance.facts import names
-from stepaudio_cas.maintenance.inventory import find, keys, manifests, many
+from stepaudio_cas.maintenance.facts import names, voice
+from stepaudio_cas.maintenance.inventory import find, keys, labels, manifests, many, pinned
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.uses import read_uses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from stepaudio_cas.artifact.manifest import Manifest
     from stepaudio_cas.artifact.signing import Signer
@@ -48,9 +48,15 @@ class Selection(NamedTuple):
     label: str | None = None
     keys: tuple[str, ...] = ()
 
-    def matcher(self, *, clock: Callable[[], float] = time.time) -> Callable[[Kept], bool]:
-        """Return the test; "now" is the moment of this call. A damaged entry has only its key."""
+    def matcher(
+        self, *, pins: Mapping[str, str] | None = None, clock: Callable[[], float] = time.time
+    ) -> Callable[[Kept], bool]:
+        """Return the test; "now" is the moment of this call. A damaged entry has only its key.
+
+        `pins` are those that `pinned_as` finds for the label.
+        """
         unused_since = None if self.older is None else clock() - self.older
+        named = pins or {}
 
         def matches(kept: Kept) -> bool:
             if self.keys and not kept.key.startswith(self.keys):
@@ -59,17 +65,17 @@ class Selection(NamedTuple):
                 return False
             if self.larger is not None and kept.size <= self.larger:
                 return False
-            return self._by_manifest(kept.manifest)
+            return self._by_manifest(kept.manifest, named.get(kept.key, ""))
 
         return matches
 
-    def _by_manifest(self, manifest: Manifest | None) -> bool:
+    def _by_manifest(self, manifest: Manifest | None, name: str) -> bool:
         if self.plugin is None and self.model is None and self.label is None:
             return True
         return manifest is not None and (
             (self.plugin is None or _is_plugin(manifest, self.plugin))
             and (self.model is None or manifest.fingerprint.startswith(self.model))
-            and (self.label is None or is_called(manifest, self.label))
+            and (self.label is None or is_called(manifest, self.label, name))
         )
 
 
@@ -89,10 +95,12 @@ class Wanted:
         voices: Iterable[str] = (),
         *,
         uses: Latest | None = None,
+        pins: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._matches = selection.matcher(clock=clock)
-        self._uses = uses
+        """`pins` are those that `pinned_as` finds for the voices and the label that are meant."""
+        self._matches = selection.matcher(pins=pins, clock=clock)
+        self._uses, self._pins = uses, pins or {}
         self._keys = frozenset(found)
         self._voices = tuple(voices)
         self._unheard = dict.fromkeys(self._voices)
@@ -101,11 +109,15 @@ class Wanted:
     def __call__(self, kept: Kept) -> bool:
         """Tell whether this entry is meant."""
         meant = self._all or kept.key in self._keys
-        for voice in self._voices:
-            if kept.manifest is not None and is_called(kept.manifest, voice):
-                self._unheard.pop(voice, None)
+        for name in self._voices:
+            if is_called(kept.manifest, name, self._pins.get(kept.key, "")):
+                self._unheard.pop(name, None)
                 meant = True
         return meant and self._matches(self._timed(kept))
+
+    def name_of(self, kept: Kept) -> str:
+        """Return the best name that is known here of an entry, or nothing."""
+        return voice(kept.manifest, self._pins.get(kept.key, ""))
 
     def _timed(self, kept: Kept) -> Kept:
         """Put the last use, where journals tell a later one, in the place of the entry's time."""
@@ -168,12 +180,27 @@ def wanted(
         found.update(here)
         voices += [] if here else [word]
     uses = read_uses(backend) if timed or selection.older is not None else None
-    return Wanted(selection, found, voices, uses=uses, clock=clock)
+    pins = pinned_as(backend, selection, voices)
+    return Wanted(selection, found, voices, uses=uses, pins=pins, clock=clock)
 
 
-def is_called(manifest: Manifest, pattern: str) -> bool:
-    """Tell whether one of an entry's names is this, or fits this glob."""
-    return any(name == pattern or fnmatchcase(name, pattern) for name in names(manifest))
+def pinned_as(backend: Backend, selection: Selection, voices: Iterable[str] = ()) -> dict[str, str]:
+    """Find the pins that say a name which is asked for: key and label.
+
+    A manifest is written once. The pin of a voice tells where its file is now, after it has moved.
+    Where no name is asked for, nothing is read.
+    """
+    asked = [*voices, *([selection.label] if selection.label is not None else [])]
+    if not asked:
+        return {}
+    found = labels(backend, pinned(backend))
+    return {key: name for key, name in found if any(is_called(None, one, name) for one in asked)}
+
+
+def is_called(manifest: Manifest | None, pattern: str, label: str = "") -> bool:
+    """Tell whether one of an entry's names is this, or fits this glob; `label` is its pin's."""
+    found = names(manifest, label)
+    return any(name == pattern or fnmatchcase(name, pattern) for name in found)
 
 
 def refuse_ambiguous(digits: str, here: list[str]) -> list[str]:

@@ -31,13 +31,14 @@ class Look(NamedTuple):
     """How far to look.
 
     `deep` reads every manifest of the first store, for what there is of each plugin and model.
-    `remember` and `processes` are those of `sizes.measure`.
+    `remember` and `processes` are those of `sizes.measure`, and `measure` what does it.
     """
 
     deep: bool = False
     top: int = TOP
     remember: bool = True
     processes: int = 1
+    measure: Callable[..., Size] = measure
 
 
 _PLAINLY: Final = Look()
@@ -101,7 +102,9 @@ class _Looked(NamedTuple):
 def _look_at(store: Store, look: Look, step: Callable[[], None]) -> _Looked:
     try:
         tally = read_tally(store.backend)
-        size = measure(store.backend, remember=look.remember, processes=look.processes, step=step)
+        size = look.measure(
+            store.backend, remember=look.remember, processes=look.processes, step=step
+        )
     except Exception as error:
         return _Looked(Size(), Tally(), f"{type(error).__name__}: {error}")
     return _Looked(size, tally, None)

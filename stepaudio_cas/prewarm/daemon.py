@@ -9,9 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from stepaudio_cas.errors import CasError, SettingError
-from stepaudio_cas.prewarm.desk import Desk, Retry
-from stepaudio_cas.prewarm.encode import FAILED, Encoding, Outcome
+from stepaudio_cas.prewarm.desk import WAITING, Desk, Retry
+from stepaudio_cas.prewarm.encode import FAILED, NEW, Encoding, Outcome
 from stepaudio_cas.prewarm.events import Bell
+from stepaudio_cas.prewarm.outage import Patience, Stores
 from stepaudio_cas.prewarm.progress import Progress
 from stepaudio_cas.prewarm.settle import Settle
 from stepaudio_cas.prewarm.state import STOPPED
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
     from stepaudio_cas.prewarm.desk import Record
     from stepaudio_cas.prewarm.keeping import Keeping
+    from stepaudio_cas.prewarm.shelf import Shelf
     from stepaudio_cas.prewarm.state import Place
 
 _AGAIN: Final = 5.0
-"""Seconds until a store that did not take a pin away is asked again, and a host loaded again."""
+"""Seconds until a host that could not be loaded is loaded again."""
 
 _PATIENT: Final = 60.0
 """Pins are taken away when nothing else is to be done, or after so many seconds."""
@@ -40,6 +42,7 @@ class Plan(NamedTuple):
 
     settle: Settle = Settle()
     retry: Retry = Retry()
+    patience: Patience = Patience()
     pace: Pace = Pace()
     poll: bool = False
     jobs: int = 1
@@ -58,8 +61,8 @@ class Say(Protocol):
 class Daemon:
     """Watches folders. `load` makes the host, in another process.
 
-    Without `keeping` nothing is pinned. `run` returns when `stop` has been called, after what is in
-    hand is finished.
+    Without `keeping` nothing is pinned. `stores` are where the host keeps voices, in its order.
+    `run` returns when `stop` has been called, after what is in hand is finished.
     """
 
     def __init__(
@@ -70,13 +73,16 @@ class Daemon:
         *,
         plan: Plan,
         say: Say,
+        stores: Sequence[Shelf],
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.bell = Bell()
         self._load, self._keeping, self._plan, self._say = load, keeping, plan, say
         tell = lambda text: say(text, error=True)  # noqa: E731
         self._watched = {
-            place.folder: Watched(place.folder, self.bell, pace=plan.pace, tell=tell)
+            place.folder: Watched(
+                place.folder, self.bell, pace=plan.pace, tell=say, apart=place.apart
+            )
             for place in places
         }
         self.desk = Desk(
@@ -87,12 +93,14 @@ class Daemon:
         self._progress = Progress(
             places, self._watched, self.desk, every=plan.beat, facts=facts or {}, tell=tell
         )
+        self._stores = Stores(stores, keeping, ring=self.bell.ring, say=say, patience=plan.patience)
+        self._states = places[0].states
         self._workers = self._new_workers()
         self._began: dict[str, float] = {}
         self._killed: set[str] = set()
         self._loaded = self._ever = False
-        self._load_at = 0.0
-        self._sweep_at, self._loose_since = 0.0, math.inf
+        self._load_at, self._unloaded = 0.0, ""
+        self._loose_since = math.inf
         self._stopping = False
         self.unwritten = 0
 
@@ -114,7 +122,9 @@ class Daemon:
             for watched in self._watched.values():
                 watched.stop()
             self._workers.finish(now=True)
+            self._note()
             self._progress.beat(status=STOPPED)
+            self._stores.close()
             self.bell.close()
 
     def _turn(self) -> None:
@@ -128,21 +138,33 @@ class Daemon:
         self._advance()
         for voice, outcome in done:
             self._returned(voice.label, outcome)
+        self._stores.turn()
         self._feed()
         self._end_what_hangs()
         self._sweep()
+        self._note()
         self._progress.beat_if_due(self._in_hand())
+
+    def _note(self) -> None:
+        """Have the state say what keeps us from going on."""
+        self._progress.trouble = "; ".join(filter(None, (self._unloaded, self._stores.trouble)))
+        if self._keeping is not None:
+            self._progress.unpinned, self._progress.owed = (
+                self._keeping.unpinned,
+                self._keeping.owed,
+            )
 
     def _timeout(self) -> float:
         now = time.monotonic()
         due = [
             self.desk.next_due(),
             self._progress.due,
+            self._stores.due,
             *(w.next() for w in self._watched.values()),
         ]
         due += [began + self._plan.limit for began in self._began.values()]
         if self._keeping is not None and self._keeping.loose:
-            due.append(self._sweep_at if self.desk.calm else self._loose_since + _PATIENT)
+            due.append(0.0 if self.desk.calm else self._loose_since + _PATIENT)
         if self._load_at > now:
             due.append(self._load_at)
         return max(0.0, min(due) - now)
@@ -155,7 +177,7 @@ class Daemon:
             return []
         if not self._loaded and self._workers.loaded:
             self._loaded = self._ever = True
-            self._progress.trouble = ""
+            self._unloaded = ""
             self._say("the host is loaded")
         return done
 
@@ -164,7 +186,7 @@ class Daemon:
         if isinstance(error, SettingError) or not self._ever:
             raise error
         self._say(f"{error}; trying again", error=True)
-        self._progress.trouble, self._load_at = str(error), time.monotonic() + _AGAIN
+        self._unloaded, self._load_at = str(error), time.monotonic() + _AGAIN
         for path in list(self.desk.in_hand):
             self.desk.put_back(path)
         self._workers.finish(now=True)
@@ -172,7 +194,10 @@ class Daemon:
 
     def _new_workers(self) -> Workers[Voice, Outcome]:
         return Workers(
-            self._load, Encoding(whole=True, apart=True), self._plan.jobs, show=self._plan.show
+            self._load,
+            Encoding(whole=True, apart=True, patient=True),
+            self._plan.jobs,
+            show=self._plan.show,
         )
 
     def _advance(self) -> None:
@@ -196,14 +221,19 @@ class Daemon:
             outcome = Outcome(path, FAILED, why)
         self._killed.discard(path)
         record = self.desk.returned(path)
+        if outcome.store:
+            self._refused(outcome.store, outcome.why, record)
+            return
+        if outcome.state == NEW:
+            self._stores.worked()
         if record is None:  # changed meanwhile, or gone
             return
         if outcome.state != FAILED and self._keeping is not None:
             try:
                 self._keeping.hold(path, outcome.keys)
-            except Exception as error:  # whatever a store raises
-                why = f"it is encoded, but cannot be pinned: {type(error).__name__}: {error}"
-                outcome = outcome._replace(state=FAILED, why=why)
+            except OSError as error:
+                self._refused(self._states, f"{type(error).__name__}: {error}", record)
+                return
         if outcome.state == FAILED:
             wait = self.desk.failed(record, outcome.why)
             self._failed(record, outcome.why, wait)
@@ -217,12 +247,24 @@ class Daemon:
             seconds=round(outcome.seconds, 3),
         )  # fmt: skip
 
+    def _refused(self, store: str, why: str, record: Record | None) -> None:
+        """Have a voice wait that a store did not take; and all others, until it does."""
+        self._stores.failed(store, why)
+        if record is None:
+            return
+        self.desk.put_off(record)
+        self._say(
+            f"{record.path} waits for {store}: {why}",
+            error=True, voice=record.path, state=WAITING, why=why,
+        )  # fmt: skip
+
     def _failed(self, record: Record, why: str, wait: float = 0.0) -> None:
         """Name a file that failed. What it was before is not in the folder any more."""
         self._progress.failures += 1
         if self._keeping is not None and (wait == math.inf or self._keeping.held(record.path)):
             self._keeping.leave(record.path)
         when = f"again in {wait:.0f} s" if wait != math.inf else "again when it changes"
+        when = "--once does not try it again" if self._plan.once else when
         self._say(
             f"{record.path} failed: {why}; {when}",
             error=True, voice=record.path, state=FAILED, why=why, attempts=record.attempts,
@@ -231,11 +273,23 @@ class Daemon:
     def _feed(self) -> None:
         if time.monotonic() < self._load_at:
             return
-        while self._workers.pending < 2 * self._plan.jobs:
+        room = self._stores.room(2 * self._plan.jobs)
+        if self._workers.pending > room:
+            self._take_back()
+        while self._workers.pending < room:
             path = self.desk.take()
             if path is None:
+                if self.desk.calm:  # nobody is left to show whether a store works
+                    self._stores.worked()
                 break
             self._workers.give(Voice(path))
+
+    def _take_back(self) -> None:
+        """Give no voice to the host that it has not begun with."""
+        self._workers.drop()
+        begun = {voice.label for voice in self._workers.in_hand}
+        for path in self.desk.in_hand.keys() - begun:
+            self.desk.put_back(path)
 
     def _in_hand(self) -> dict[str, float]:
         now = time.monotonic()
@@ -257,26 +311,26 @@ class Daemon:
             self._loose_since = math.inf
             return
         self._loose_since = min(self._loose_since, now)
-        if now < self._sweep_at or not (self.desk.calm or now - self._loose_since > _PATIENT):
-            return
+        if self.desk.calm or now - self._loose_since > _PATIENT:
+            self._loose_since = math.inf
+            self._sweep_now(keeping)
+
+    def _sweep_now(self, keeping: Keeping) -> None:
         try:
             keeping.sweep()
-        except Exception as error:  # whatever a store raises
-            text = f"what is gone cannot be unpinned yet: {type(error).__name__}: {error}"
-            self._say(text, error=True)
-            self._sweep_at = now + _AGAIN
-        self._loose_since = math.inf
-        self._progress.unpinned = keeping.unpinned
+        except OSError as error:
+            self._stores.failed(self._states, f"{type(error).__name__}: {error}")
 
     def _all_done(self) -> bool:
         seen = all(watched.scanned or watched.trouble for watched in self._watched.values())
-        return seen and self.desk.calm and not (self._keeping is not None and self._keeping.loose)
+        calm = self.desk.calm or (self._stores.hopeless and not self._in_hand())
+        return seen and calm and not (self._keeping is not None and self._keeping.loose)
 
     def _finish(self) -> None:
         """Finish what is in hand, and keep it."""
         self._workers.drop()
         if self._in_hand():
-            self._say("finishing what is in hand")
+            self._say("finishing what is in hand; again to stop at once")
         while self._workers.in_hand:
             due = [self._progress.due, *(at + self._plan.limit for at in self._began.values())]
             for voice, outcome in self._hear(max(0.0, min(due) - time.monotonic())):
@@ -290,12 +344,12 @@ class Daemon:
         if self._keeping is not None and self._keeping.loose:
             with contextlib.suppress(Exception):  # it is written down; the next one does it
                 self._keeping.sweep()
-        self._progress.unpinned = self._keeping.unpinned if self._keeping else 0
 
     @property
     def troubled(self) -> bool:
         """Whether something has not been done that should have been."""
         trouble = any(watched.trouble for watched in self._watched.values())
+        trouble = trouble or bool(self._stores.trouble)
         return bool(trouble or self.unwritten or self.desk.count("failed"))
 
 

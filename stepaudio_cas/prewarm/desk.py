@@ -230,6 +230,11 @@ class Desk:
             self._set(record, WAITING)
             self._fresh.appendleft(path)
 
+    def put_off(self, record: Record) -> None:
+        """Have a file wait again, after all others: that it was not kept is not its fault."""
+        self._set(record, WAITING)
+        self._again.append(record.path)
+
     def returned(self, path: str) -> Record | None:
         """Take a file back; None if it has changed meanwhile, so that the result is worth nothing.
 

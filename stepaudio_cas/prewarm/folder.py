@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from stepaudio_cas.prewarm.voices import is_passing, is_voice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 VOICE: Final = "voice"
 OTHER: Final = "other"
@@ -29,13 +29,15 @@ class Sig(NamedTuple):
 class Scan(NamedTuple):
     """A folder at one time.
 
-    `unread` has the folders that could not be read, with the reason: nothing is known of the files
-    in them. `linked` says that there are links: of what changes where they lead no event tells.
-    `root` is what the folder itself is, or None if it is not there.
+    `odd` has what is named like a recording and is no file, and folders that are nobody's voices,
+    with what they are. `unread` has the folders that could not be read, with the reason: nothing
+    is known of the files in them. `linked` says that there are links: of what changes where they
+    lead no event tells. `root` is what the folder itself is, or None if it is not there.
     """
 
     voices: dict[str, Sig]
     others: set[str]
+    odd: dict[str, str]
     unread: dict[str, str]
     linked: bool
     root: tuple[int, int] | None
@@ -62,9 +64,13 @@ def identity(folder: str) -> tuple[int, int] | None:
     return (now.st_dev, now.st_ino) if stat.S_ISDIR(now.st_mode) else None
 
 
-def scan(folder: str) -> Scan:
-    """Look at everything in a folder and the folders in it, each once, following links."""
-    found = Scan({}, set(), {}, linked=False, root=identity(folder))
+def scan(folder: str, apart: Iterable[str] = ()) -> Scan:
+    """Look at everything in a folder and the folders in it, each once, following links.
+
+    What is in folders that are `apart`, where a store is, is not looked at.
+    """
+    found = Scan({}, set(), {}, {}, linked=False, root=identity(folder))
+    not_ours = {identity(place) for place in apart} - {None}
     seen: set[tuple[int, int]] = set()
     linked = False
     waiting = [folder]
@@ -77,6 +83,9 @@ def scan(folder: str) -> Scan:
         if here in seen:  # a link back to where we have been
             continue
         seen.add(here)
+        if here in not_ours:
+            found.odd[place] = "it is where a store is"
+            continue
         try:
             here_too: list[str] = []
             for entry in sorted(_entries(place), key=lambda entry: entry.name):
@@ -110,11 +119,25 @@ def _add(found: Scan, entry: os.DirEntry[str]) -> None:
     try:
         sig = _sig(entry.stat())
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):  # gone again, or a link to nothing
+        if not isinstance(error, FileNotFoundError):
             found.unread[entry.path] = error.strerror or str(error)
+        elif entry.is_symlink():  # and not gone again
+            found.odd[entry.path] = "it is a link to nothing"
         return
     if sig is not None:
         found.voices[entry.path] = sig
+    else:
+        found.odd[entry.path] = f"it is {_what(entry)}"
+
+
+def _what(entry: os.DirEntry[str]) -> str:
+    """Say what something is that is no file and no folder."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return "gone"
+    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((name for test, name in kinds if test(mode)), "a device")
 
 
 def _sig(now: os.stat_result) -> Sig | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stepaudio_cas.prewarm.daemon import Daemon
 from stepaudio_cas.prewarm.encode import Encoding, Host, Outcome
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
     from stepaudio_cas.prewarm.daemon import Plan, Say
     from stepaudio_cas.prewarm.keeping import Keeping
+    from stepaudio_cas.prewarm.shelf import Shelf
     from stepaudio_cas.prewarm.state import Place
     from stepaudio_cas.prewarm.voices import Voice
     from stepaudio_cas.prewarm.workers import Lost
-
-
-_EXPECTED: Final = "is polled: as told"
 
 
 class Live(Host, Protocol):
@@ -47,14 +45,11 @@ class Inside(Daemon):
         *,
         plan: Plan,
         say: Say,
+        stores: Sequence[Shelf],
         facts: dict[str, Any],
     ) -> None:
         self._host = host
-
-        def tell(text: str, *, error: bool = False, **more: Any) -> None:
-            say(text, error=error and not text.endswith(_EXPECTED), **more)
-
-        super().__init__(places, _nothing, keeping, plan=plan, say=tell, facts=facts)
+        super().__init__(places, _nothing, keeping, plan=plan, say=say, stores=stores, facts=facts)
 
     def _new_workers(self) -> Workers[Voice, Outcome]:
         return _Here(self._host)
@@ -64,7 +59,7 @@ class _Here(Workers["Voice", Outcome]):
     """Does one voice after the other when it is waited for, and only if the host is free."""
 
     def __init__(self, host: Live) -> None:
-        super().__init__(_nothing, Encoding())
+        super().__init__(_nothing, Encoding(patient=True))
         self._host = host
 
     @property

@@ -52,7 +52,9 @@ class Progress:
         self._written, self._unwritable = -math.inf, False
         self.unpinned = self.failures = 0
         self.trouble = ""
-        """Why the host cannot be loaded, if so."""
+        """Why the host cannot be loaded, or which store is away, if so."""
+        self.owed = 0
+        """How many pins stores that are away have yet to make, or to take away."""
 
     @property
     def due(self) -> float:
@@ -82,7 +84,7 @@ class Progress:
                 place.write(self._document(place.folder, began or {}, status))
         except OSError as error:
             if not self._unwritable:
-                self._tell(f"the state cannot be written: {error}")
+                self._tell(f"how it goes cannot be written down: {error}")
             self._unwritable = True
         else:
             self._unwritable = False
@@ -91,8 +93,8 @@ class Progress:
         """Return what differs when there is something new to be said."""
         desk = self._desk
         counts = tuple(desk.count(s) for s in (DONE, FAILED, OTHER, WAITING, WORKING, SETTLING))
-        places = tuple((w.mode, w.trouble, w.scanned) for w in self._watched.values())
-        numbers = (self.unpinned, self.failures, self._counts[NEW], self._counts[THERE])
+        places = tuple((w.mode, w.trouble, w.scanned, len(w.odd)) for w in self._watched.values())
+        numbers = (self.unpinned, self.owed, self.failures, self._counts[NEW], self._counts[THERE])
         return counts, places, self.trouble, numbers
 
     def _document(self, folder: str, began: Mapping[str, float], status: str) -> dict[str, Any]:
@@ -115,11 +117,12 @@ class Progress:
             "trouble": trouble,
             **self._facts,
             "voices": {name: counts[name] for name in (DONE, FAILED, WAITING, SETTLING, WORKING)},
-            "left_out": counts[OTHER],
+            "left_out": counts[OTHER] + len(watched.odd),
             "unread": dict(watched.unread),
             "new": self._counts[NEW],
             "there": self._counts[THERE],
             "unpinned": self.unpinned,
+            "owed": self.owed,
             "rate": round(rate, 2),
             "seconds_left": round(left / rate) if rate else None,
             "in_hand": [

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from stepaudio_cas.errors import SettingError
+from stepaudio_cas.prewarm import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 SUFFIXES: Final = frozenset(
     (
@@ -26,6 +27,8 @@ SUFFIXES: Final = frozenset(
 
 _UNFINISHED: Final = (".part", ".tmp", ".crdownload", ".partial", ".filepart", "~", "#")
 _HIDDEN: Final = (".", "#", "~")
+_NAMED: Final = 1000
+"""So many of the files that are left out are named."""
 
 
 class Voice(NamedTuple):
@@ -44,29 +47,71 @@ class Voice(NamedTuple):
         return self.label.rsplit("/", 1)[-1]
 
 
-class Found(NamedTuple):
-    """What the arguments of a command mean: voices in order, and files in folders that are none."""
+class _Place(NamedTuple):
+    """One argument of a command: how its files are listed, and whether it is itself a recording."""
 
-    voices: list[Voice]
-    left_out: list[str]
+    text: str
+    named: bool
+    files: Callable[[Callable[[str], object]], Iterator[str]]
 
 
-def find(places: Iterable[str]) -> Found:
-    """Find the voices in files, folders (with all folders in them) and URLs.
+class Search:
+    """The voices in files, folders and all folders in them, and URLs, found as they are asked for.
 
-    A file that is named is a voice, whatever it is called. Raises `SettingError` for a place that
-    is not there.
+    A file that is named is a voice, whatever it is called. With several places, what is in more
+    than one is found once, and for that names are kept; with one place none are.
     """
-    voices: dict[str, None] = {}
-    left_out: list[str] = []
-    for place in places:
-        named, files = _remote(place) if _is_remote(place) else _local(_path(place))
-        for label in sorted(files):
-            if named or (is_voice(label) and ("://" in label or os.path.isfile(label))):
-                voices[label] = None
-            else:
-                left_out.append(label)
-    return Found([Voice(label) for label in voices], left_out)
+
+    def __init__(self, places: Iterable[str]) -> None:
+        """Look whether all places are there. Raises `SettingError` for one that is not."""
+        self._places = [_remote(p) if is_remote(p) else _local(_path(p)) for p in places]
+        self.left_out: list[str] = []
+        """The first files in folders that are no voices; `others` is how many there were."""
+        self.others = 0
+        self.troubles: list[str] = []
+        """What could not be listed, and why."""
+
+    def __iter__(self) -> Iterator[Voice]:
+        """List them all. What is left out and cannot be read is noted meanwhile."""
+        self.left_out, self.others, self.troubles = [], 0, []
+        return map(Voice, self._labels(self._leave_out, self.troubles.append))
+
+    def count(self, going_on: Callable[[], bool] = lambda: True) -> int | None:
+        """List them all to say how many there are; None if it does not go on to the end."""
+        number = 0
+        for _ in self._labels(lambda _: None, lambda _: None):
+            number += 1
+            if not going_on():
+                return None
+        return number
+
+    def _labels(
+        self, other: Callable[[str], object], trouble: Callable[[str], object]
+    ) -> Iterator[str]:
+        seen: set[str] | None = set() if len(self._places) > 1 else None
+        for place in self._places:
+            try:
+                for label in place.files(trouble):
+                    if seen is not None and label in seen:
+                        continue
+                    if seen is not None:
+                        seen.add(label)
+                    if place.named or (is_voice(label) and _may_be_read(label)):
+                        yield label
+                    else:
+                        other(label)
+            except Exception as error:  # whatever a client raises
+                trouble(f"{place.text}: {_said(error)}")
+
+    def _leave_out(self, label: str) -> None:
+        self.others += 1
+        if self.others <= _NAMED:
+            self.left_out.append(label)
+
+
+def find(places: Iterable[str]) -> Search:
+    """Find the voices at some places. Raises `SettingError` for a place that is not there."""
+    return Search(places)
 
 
 def is_voice(name: str) -> bool:
@@ -103,7 +148,8 @@ def at_hand(voice: Voice, *, apart: bool = False) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_remote(place: str) -> bool:
+def is_remote(place: str) -> bool:
+    """Tell whether what somebody has named is not on this machine."""
     scheme, separator, _ = place.partition("://")
     return bool(separator) and scheme != "file"
 
@@ -113,40 +159,41 @@ def _path(place: str) -> str:
     return os.path.abspath(Path(text).expanduser())
 
 
-def _local(path: str) -> tuple[bool, list[str]]:
+def _local(path: str) -> _Place:
     if os.path.isfile(path):
-        return True, [path]
-    if not os.path.isdir(path):
-        raise SettingError(f"{path}: there is no such file or folder")
-    found, seen = [], set()
-    for folder, folders, files in os.walk(path, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back to where we have been
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [os.path.join(folder, name) for name in files]
-    return False, found
+        return _Place(path, True, lambda _: iter((path,)))
+    if os.path.isdir(path):
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise SettingError(f"{path}: {error.strerror}") from None
+        return _Place(path, False, lambda trouble: listing.local(path, trouble))
+    if os.path.exists(path):
+        raise SettingError(f"{path}: it is neither a file nor a folder")
+    raise SettingError(f"{path}: there is no such file or folder")
 
 
-def _refuse(error: OSError) -> None:
-    raise SettingError(f"{error.filename}: {error.strerror}")
-
-
-def _remote(url: str) -> tuple[bool, list[str]]:
+def _remote(url: str) -> _Place:
     try:
         fs, root = _filesystem(url)
         if fs.isfile(root):
-            return True, [url]
-        files = fs.find(root)
-    except (ImportError, ValueError) as error:
-        raise SettingError(f"{url}: {error}") from None
+            return _Place(url, True, lambda _: iter((url,)))
+        first = next(listing.remote(fs, root), None)
     except Exception as error:  # whatever a client raises
-        raise SettingError(f"{url}: {type(error).__name__}: {error}") from None
-    if not files:
+        raise SettingError(f"{url}: {_said(error)}") from None
+    if first is None:
         raise SettingError(f"{url}: there is nothing there")
-    return False, [fs.unstrip_protocol(name) for name in files]
+    return _Place(url, False, lambda _: map(fs.unstrip_protocol, listing.remote(fs, root)))
+
+
+def _may_be_read(label: str) -> bool:
+    """Tell a file from a pipe, a device, and a link to nothing."""
+    return "://" in label or os.path.isfile(label)
+
+
+def _said(error: Exception) -> str:
+    known = isinstance(error, (ImportError, ValueError))  # these say what they are
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

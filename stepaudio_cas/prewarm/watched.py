@@ -19,7 +19,7 @@ from stepaudio_cas.prewarm.events import observe
 from stepaudio_cas.prewarm.mounts import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from stepaudio_cas.prewarm.desk import Desk
     from stepaudio_cas.prewarm.events import Bell, Hint, Observation
@@ -54,16 +54,20 @@ class Watched:
         bell: Bell,
         *,
         pace: Pace,
-        tell: Callable[[str], None],
+        tell: Callable[..., None],
+        apart: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.mode, self.why = folder, POLLING, ""
         self.trouble = ""
         """Why the folder cannot be seen, if so: nothing in it is taken for removed then."""
         self.unread: dict[str, str] = {}
+        self.odd: dict[str, str] = {}
+        """What is named like a recording and is none, with what it is."""
         self.scanned = False
         self.due = 0.0
         self._bell, self._pace, self._tell, self._clock = bell, pace, tell, clock
+        self._apart = apart
         self._gap = pace.first
         self._cost = 0.0
         self._observed: Observation | None = None
@@ -77,9 +81,9 @@ class Watched:
         self._root = folders.identity(self.folder)
         mount = silent(self.folder)
         if poll:
-            self._poll("as told")
+            self._poll("as told", error=False)
         elif mount:
-            self._poll(f"no events come from {mount}")
+            self._poll(f"no events come from {mount}", error=False)
         else:
             self._listen()
 
@@ -132,7 +136,7 @@ class Watched:
     def look(self, desk: Desk, known: Iterable[str] = ()) -> None:
         """Look at all of it, and hint at what is not as it was. `known`: what was there once."""
         started, now = time.thread_time(), self._clock()
-        found = folders.scan(self.folder)
+        found = folders.scan(self.folder, self._apart)
         if self._seen(found):
             self._compare(found, desk, known, now)
             self.scanned = True
@@ -154,9 +158,11 @@ class Watched:
         else:
             trouble = ""
         if trouble and trouble != self.trouble:
-            self._tell(f"{self.folder}: {trouble}; nothing is unpinned until it is back")
+            self._tell(
+                f"{self.folder}: {trouble}; nothing is unpinned until it is back", error=True
+            )
         elif self.trouble and not trouble:
-            self._tell(f"{self.folder} is back")
+            self._tell(f"{self.folder} is back", error=True)
         self.trouble = trouble
         if trouble:
             return False
@@ -167,11 +173,19 @@ class Watched:
                 self._listen()
         return True
 
-    def _compare(self, found: Scan, desk: Desk, known: Iterable[str], now: float) -> None:
+    def _tell_of(self, found: Scan) -> None:
+        """Say what was not looked at, once."""
         for place, why in found.unread.items():
             if self.unread.get(place) != why:
-                self._tell(f"{place} cannot be read: {why}; what is in it stays as it was")
-        self.unread = found.unread
+                text = f"{place} cannot be read: {why}; what is in it stays as it was"
+                self._tell(text, error=True)
+        for path, what in found.odd.items():
+            if self.odd.get(path) != what:
+                self._tell(f"{path} is left out: {what}", voice=path, state=folders.OTHER)
+        self.unread, self.odd = found.unread, found.odd
+
+    def _compare(self, found: Scan, desk: Desk, known: Iterable[str], now: float) -> None:
+        self._tell_of(found)
         heard = self.scanned and self.mode == EVENTS and not found.linked
         for path, sig in found.voices.items():
             record = desk.records.get(path)
@@ -199,11 +213,11 @@ class Watched:
             os.unlink(probe)
             self._probe, self._answer_by = probe, self._clock() + self._pace.trust
 
-    def _poll(self, why: str) -> None:
+    def _poll(self, why: str, *, error: bool = True) -> None:
         if self._observed is not None:
             self._observed.end()
             self._observed = None
         self.mode, self.why = POLLING, why
         self.due = min(self.due, self._clock() + self._pace.polling)
         self._unheard.clear()
-        self._tell(f"{self.folder} is polled: {why}")
+        self._tell(f"{self.folder} is polled: {why}", error=error)

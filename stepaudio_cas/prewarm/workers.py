@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
@@ -140,20 +141,24 @@ class Workers(Generic[Item, Result]):
     def finish(self, *, now: bool = False) -> list[tuple[Item, Result | Lost]]:
         """End the processes, and return the results of what they had in hand.
 
-        Each finishes that, and writes what is still to be written. With `now` they are stopped,
+        Each finishes that, and writes what is still to be written. With `now` they are killed,
         which leaves every store whole, too.
         """
         self._queue.clear()
         done = []
         for worker in self._workers:
             if now or not worker.ready:
-                worker.process.terminate()
+                worker.process.kill()
             else:
                 with contextlib.suppress(OSError):  # it has died
                     worker.pipe.send(_STOP)
         while self._workers:
-            done += self._last_words(self._workers[-1])
-            worker = self._workers.pop()
+            worker = self._workers[-1]
+            if now:
+                self.unwritten += worker.ready
+            else:
+                done += self._last_words(worker)
+            self._workers.pop()
             worker.process.join()
             worker.pipe.close()
         return done
@@ -225,6 +230,7 @@ def _work(
     pipe: Connection, load: Callable[[], Any], do: Callable[[Any, Any], Any], show: bool
 ) -> None:
     """Be a process: load, do what comes until told to stop, close."""
+    _end_with(multiprocessing.parent_process())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; our parent decides
     _silence(show)
     try:
@@ -241,6 +247,30 @@ def _work(
     written = host.close()
     with contextlib.suppress(OSError):
         pipe.send((_CLOSED, written))
+
+
+def _end_with(parent: Any) -> None:
+    """End this process when its parent has, whatever the host is doing then.
+
+    Nobody would end a host that hangs, nor hear of what it does. Every store stays whole.
+    """
+    if parent is None:
+        return
+
+    def wait_and_end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, name="stepaudio-cas parent", daemon=True).start()
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl  # noqa: PLC0415 - not everywhere
+
+        # On Linux, even if the host never lets a thread of ours run: the pipe of which our parent
+        # has the other end kills us when that is closed.
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(parent.sentinel, fcntl.F_GETFL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
 def _silence(show: bool) -> None:

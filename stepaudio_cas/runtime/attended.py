@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from stepaudio_cas.runtime.cache import Cache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from stepaudio_cas.errors import Bypass
     from stepaudio_cas.identity.recipe import Recipe
+    from stepaudio_cas.store.counters import Subject
 
 NEW: Final = "new"
 THERE: Final = "there"
@@ -32,7 +34,7 @@ class Asked(NamedTuple):
 
     `state` is `new` (computed now), `there`, `asked` (its key was found, nothing more) or
     `bypassed`; then there is no recipe, and `why` says what the reason is. `within` is the method
-    that makes this call if it is not there itself.
+    that makes this call if it is not there itself; `composed` says that this is such a method.
     """
 
     method: str
@@ -40,6 +42,7 @@ class Asked(NamedTuple):
     state: str
     why: str = ""
     within: str = ""
+    composed: bool = False
 
 
 class Enough(BaseException):
@@ -72,8 +75,23 @@ class Attended(Cache):
             return compute()
 
         value = super().get_or_compute(recipe, computed, **{**how, "label": self.label})
-        self.asked[at] = Asked(method, recipe, NEW if ran else THERE)
+        form = self.forms.get(method)
+        composed = form is not None and form.composed
+        self.asked[at] = Asked(method, recipe, NEW if ran else THERE, composed=composed)
         return value
+
+    def get_many(
+        self, recipes: Sequence[Recipe], compute: Callable[[list[int]], Sequence[Any]], **how: Any
+    ) -> list[Any]:
+        """Do it one by one: whoever attends wants to know of each."""
+
+        def one(at: int) -> Any:
+            return compute([at])[0]
+
+        return [
+            self.get_or_compute(recipe, partial(one, at), **how)
+            for at, recipe in enumerate(recipes)
+        ]
 
     def _rehearse(self, method: str, compute: Callable[[], Any]) -> Any:
         """Return something for a result; a method that only calls others may do so."""
@@ -94,6 +112,12 @@ class Attended(Cache):
         self.asked.append(Asked(plugin, None, BYPASSED, str(bypass), self._within))
         if not self.computing:
             raise Enough
+
+    def internal(self, error: Exception, subject: Subject) -> None:
+        """Take down why nothing is kept of a call, too, if that is no store's doing."""
+        super().internal(error, subject)
+        why = f"{type(error).__name__}: {error}"
+        self.asked.append(Asked(subject.plugin, None, BYPASSED, why, self._within))
 
 
 class Anything:

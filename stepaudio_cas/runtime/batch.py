@@ -38,6 +38,8 @@ class Batch:
         plugin: str,
         deterministic: bool,
         restore: Callable[[Any], Any] | None,
+        keep: Callable[[Any], bool] | None = None,
+        pack: Callable[[Any], Any] | None = None,
     ) -> None:
         self._cache = cache
         self._compute = compute
@@ -50,7 +52,7 @@ class Batch:
         self._calls = {
             key: Call(
                 recipes[at[0]], Once(_nothing), plugin, deterministic,
-                restore=restore, started=started,
+                restore=restore, started=started, keep=keep, pack=pack,
             )
             for key, at in self._positions.items()
         }  # fmt: skip
@@ -182,7 +184,7 @@ class Batch:
         for key, position in zip(keys, positions, strict=True):
             call = self._calls[key]
             try:
-                ready, ours = self._cache.chain.keep(call, self.results[position], seconds)
+                ready, ours = self._cache.keep(call, self.results[position], seconds)
             except Bypass as bypass:
                 self._cache.bypassed(bypass, call.plugin)
                 continue

@@ -82,6 +82,7 @@ class Cache:
         keep: Callable[[Any], bool] | None = None,
         snapshot: Callable[[], Callable[[], Any]] | None = None,
         started: float | None = None,
+        pack: Callable[[Any], Any] | None = None,
     ) -> T:
         """Return the artifact of `recipe`; `compute` runs, once, if nobody has it.
 
@@ -90,7 +91,7 @@ class Cache:
         is for shadow verification, which computes after the call: it returns a computation that
         does not depend on what the caller may change meanwhile; without it this call is not
         verified. `started` is when the look-up began, by `time.perf_counter`, if that was before
-        this call.
+        this call. `pack` makes of a result what can be kept of it, for `restore` to undo.
         """
         if not self.enabled:
             return compute()
@@ -101,7 +102,8 @@ class Cache:
             if value is not LEFT_ALONE:
                 return value  # type: ignore[no-any-return]
         call = Call(
-            recipe, Once(compute), plugin, deterministic, label, restore, snapshot, started, keep
+            recipe, Once(compute), plugin, deterministic, label, restore, snapshot, started, keep,
+            pack,
         )  # fmt: skip
         value = self._guarded(call)
         return call.once() if value is LEFT_ALONE else value  # type: ignore[no-any-return]
@@ -182,9 +184,7 @@ class Cache:
             raise
         seconds = call.once.seconds
         try:
-            if call.keep is not None and not call.keep(value):
-                raise Bypass("not-kept", "the result is not one to keep")  # noqa: TRY301
-            ready, ours = self.chain.keep(call, value, seconds)
+            ready, ours = self.keep(call, value, seconds)
         except Bypass as bypass:
             reraise_interrupt(bypass)
             self.bypassed(bypass, call.plugin)
@@ -195,6 +195,15 @@ class Cache:
             return value, None
         self.missed(call, seconds, ours)
         return (value if ours else call.give(ready.fresh())), ready
+
+    def keep(self, call: Call, value: Any, seconds: float) -> tuple[Ready, bool]:
+        """Keep what the host has computed; raise `Bypass` if it is not to be kept.
+
+        Return the artifact that stands, and whether it is this one.
+        """
+        if call.keep is not None and not call.keep(value):
+            raise Bypass("not-kept", "the result is not one to keep")
+        return self.chain.keep(call, value if call.pack is None else call.pack(value), seconds)
 
     def serve(self, call: Call, hit: Hit) -> Any:
         """Hand out a hit: counted, said, and perhaps checked in the background."""
@@ -219,11 +228,8 @@ class Cache:
 
     def missed(self, call: Call, seconds: float, ours: bool) -> None:
         """Count and say that the host had to compute."""
-        counts = {"miss": 1, "seconds.encode": seconds}
         self.budget.learn(call.kind, seconds)
-        if not ours:
-            counts["lost"] = 1
-        self.recorder.count(call.subject, counts)
+        self.recorder.miss(call.subject, call.recipe, seconds, ours=ours)
         self._housekeeping.start()
         if self.recorder.log.info_on:
             other = "" if ours else "; an earlier result stands, and is used"
@@ -234,7 +240,7 @@ class Cache:
     def bypassed(self, bypass: Bypass, plugin: str = "") -> None:
         """Count and say that a call was not cacheable."""
         with contextlib.suppress(Exception):
-            self.recorder.count(Subject(plugin), {f"bypass.{bypass.reason}": 1})
+            self.recorder.bypass(plugin, bypass)
             self.recorder.log.info(f"bypass {plugin} {bypass}")
             self._housekeeping.start()
 
@@ -253,20 +259,23 @@ class Cache:
         plugin: str = "",
         deterministic: bool = True,
         restore: Callable[[Any], Any] | None = None,
+        keep: Callable[[Any], bool] | None = None,
+        pack: Callable[[Any], Any] | None = None,
     ) -> list[T]:
         """Return the artifacts of all `recipes`, in order.
 
         `compute` is called with the positions that nobody has, and returns their values in that
         order. It is called again only for what another process or thread was working on and then
-        did not deliver.
+        did not deliver. `restore`, `keep` and `pack` get each value, as in `get_or_compute`.
         """
         if not recipes:
             return []
         if not self.enabled:
             return list(compute(list(range(len(recipes)))))
         batch = Batch(
-            self, recipes, compute, plugin=plugin, deterministic=deterministic, restore=restore
-        )
+            self, recipes, compute, plugin=plugin, deterministic=deterministic, restore=restore,
+            keep=keep, pack=pack,
+        )  # fmt: skip
         return batch.run()
 
     def get(self, recipe: Recipe, default: Any = None) -> Any:

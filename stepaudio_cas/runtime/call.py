@@ -63,6 +63,7 @@ class Call:
     snapshot: Callable[[], Callable[[], Any]] | None = None
     started: float = 0.0
     keep: Callable[[Any], bool] | None = None
+    pack: Callable[[Any], Any] | None = None
 
     @property
     def subject(self) -> Subject:

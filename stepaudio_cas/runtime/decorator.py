@@ -83,6 +83,7 @@ class Cached(Generic[T]):
         deterministic: bool,
         restore: Callable[[Any], Any] | None,
         keep: Callable[[Any], bool] | None = None,
+        pack: Callable[[Any], Any] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self._cache = cache
@@ -93,6 +94,7 @@ class Cached(Generic[T]):
         self._deterministic = deterministic
         self._restore = restore
         self._keep = keep
+        self._pack = pack
         self._signature = inspect.signature(function)
         parameters = self._signature.parameters.values()
         self._simple = all(p.kind in _SIMPLE for p in parameters)
@@ -134,6 +136,7 @@ class Cached(Generic[T]):
             keep=self._keep,
             snapshot=lambda: self._snapshot(args, kwargs),
             started=started,
+            pack=self._pack,
         )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -207,7 +210,8 @@ class Cached(Generic[T]):
 
         def recompute() -> Any:
             again, named = kept.fresh()
-            return self._function(*again, **named)
+            value = self._function(*again, **named)
+            return value if self._pack is None else self._pack(value)
 
         return recompute
 

@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas._fork import survive_fork
+from stepaudio_cas.runtime.tracing import trace
 from stepaudio_cas.runtime.uses import Uses
 from stepaudio_cas.store.counters import Subject
 
@@ -119,10 +120,12 @@ class Housekeeping:
         for tier in unknown:
             tier.examine(SAVE_EVERY)  # some thirty verbs: a slow store goes on by itself
         unknown = self._judge(unknown)
+        tracing = trace(self._recorder)
         keep_at = time.monotonic() + SAVE_EVERY
         probe_at = time.monotonic() + PROBE_EVERY
         while not self._stop.wait(SAVE_EVERY):
             self._save()
+            tracing = tracing or trace(self._recorder)
             unknown = self._judge(unknown)
             if unknown and time.monotonic() >= probe_at:
                 unknown[0].examine(SAVE_EVERY)

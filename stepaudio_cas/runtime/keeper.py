@@ -23,6 +23,7 @@ from stepaudio_cas.identity.digest import is_digest
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import Subject, fold
 from stepaudio_cas.store.local import is_temporary
+from stepaudio_cas.units import Lifetimes, lifetimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -41,6 +42,7 @@ _BUCKET: Final = 60
 class Keeper:
     """Keeps `backend` below `max_size` bytes and free of entries unused for `ttl` seconds.
 
+    `ttl` may have another time for each plugin.
     Without bounds there is only the counters of dead processes to fold.
     """
 
@@ -50,13 +52,13 @@ class Keeper:
         recorder: Recorder,
         *,
         max_size: int | None,
-        ttl: float | None,
+        ttl: float | Lifetimes | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._recorder = recorder
         self._max_size = max_size
-        self._ttl = ttl
+        self._ttl = lifetimes(ttl)
         self._clock = clock
 
     def steps(self) -> Generator[None, None, None]:
@@ -82,7 +84,7 @@ class Keeper:
         for folder in (layout.PROBES, layout.COUNTERS, layout.FINGERPRINTS):
             self._measure(folder)
         self._release_dead_locks()
-        if self._max_size is None and self._ttl is None:
+        if self._max_size is None and not self._ttl:
             return
         total = 0
         for shard in layout.SHARDS:
@@ -92,10 +94,9 @@ class Keeper:
         excess = 0
         if self._max_size is not None and total > self._max_size:
             excess = total - int(self._max_size * KEEP_SHARE)
-        if excess or self._ttl is not None:
+        if excess or self._ttl:
             now = self._clock()
-            unused_since = now - self._ttl if self._ttl is not None else 0.0
-            yield from _Sweep(self._backend, self._recorder, now, excess, unused_since).steps()
+            yield from _Sweep(self._backend, self._recorder, now, excess, self._ttl).steps()
 
     def _release_dead_locks(self) -> None:
         """Remove the lock files of processes that were killed: taking one and letting go does."""
@@ -127,13 +128,13 @@ class _Sweep:
         recorder: Recorder,
         now: float,
         excess: int,
-        unused_since: float,
+        ttl: Lifetimes,
     ) -> None:
         self._backend = backend
         self._recorder = recorder
         self._now = now
         self._excess = excess
-        self._unused_since = unused_since
+        self._ttl = ttl
         self._pinned = {layout.digest_in(entry.path) for entry in backend.list(layout.PINS)}
         self._pinned_objects: set[str] = set()
         self._references = array("Q")
@@ -147,28 +148,29 @@ class _Sweep:
         for shard in layout.SHARDS:
             self._remove_orphans(shard)
             yield
-        cutoff = max(self._cutoff(), self._unused_since)
-        for shard in layout.SHARDS if cutoff else ():
+        cutoff = self._cutoff()
+        for shard in layout.SHARDS if cutoff or self._ttl else ():
             self._evict(shard, cutoff)
             yield
 
     def _survey(self, shard: str) -> None:
-        for entry, digest, size in self._manifests(shard):
+        for entry, digest, size, _ in self._manifests(shard):
             self._references.append(_short(digest))
             if layout.digest_in(entry.path) in self._pinned:
                 self._pinned_objects.add(digest)
             else:
                 self._by_age[int(entry.mtime // _BUCKET)] += size + entry.size
 
-    def _manifests(self, shard: str) -> Iterator[tuple[Entry, str, int]]:
-        """Yield each manifest with the digest and size of its object."""
+    def _manifests(self, shard: str) -> Iterator[tuple[Entry, str, int, str]]:
+        """Yield each manifest with the digest and size of its object, and its plugin."""
         for entry in self._backend.list(f"{layout.MANIFESTS}/{shard}"):
             with contextlib.suppress(ValueError, KeyError, TypeError, Damaged):
                 data = self._backend.get(entry.path, limit=MAX_BYTES)
                 if data is not None:
                     document = json.loads(data)
                     if is_digest(document["object"]):
-                        yield entry, document["object"], int(document["size"])
+                        plugin = str(document.get("plugin", ""))
+                        yield entry, document["object"], int(document["size"]), plugin
 
     def _remove_orphans(self, shard: str) -> None:
         for entry in self._backend.list(f"{layout.OBJECTS}/{shard}"):
@@ -188,8 +190,9 @@ class _Sweep:
 
     def _evict(self, shard: str, cutoff: float) -> None:
         entries = sorted(self._manifests(shard), key=lambda found: found[0].mtime)
-        for entry, digest, _ in entries:
-            expired = entry.mtime < self._unused_since
+        for entry, digest, _, plugin in entries:
+            ttl = self._ttl.of(plugin)
+            expired = ttl is not None and entry.mtime < self._now - ttl
             wanted = self._excess > 0 and entry.mtime < cutoff
             if layout.digest_in(entry.path) in self._pinned or not (expired or wanted):
                 continue

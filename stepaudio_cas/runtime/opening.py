@@ -28,6 +28,7 @@ from stepaudio_cas.store.backend import Expiring
 from stepaudio_cas.store.local import LocalBackend
 from stepaudio_cas.store.store import Store
 from stepaudio_cas.store.urls import default_root, is_near, open_backend
+from stepaudio_cas.units import lifetimes
 
 if TYPE_CHECKING:
     import os
@@ -159,10 +160,14 @@ def _open_all(urls: Sequence[str], recorder: Recorder, *, strict: bool) -> list[
 
 
 def expire(backends: Sequence[Backend], settings: Settings) -> None:
-    """Tell the time to live to stores that keep it by themselves."""
+    """Tell the time to live to stores that keep it by themselves.
+
+    They know of no plugins: they have the longest of their times, and `gc` is for the others.
+    """
+    longest = lifetimes(settings.ttl).longest
     for backend in backends:
-        if settings.ttl is not None and isinstance(backend, Expiring):
-            backend.expire_after(settings.ttl)
+        if longest is not None and isinstance(backend, Expiring):
+            backend.expire_after(longest)
 
 
 def named(backends: Sequence[Backend]) -> list[tuple[str, Backend]]:

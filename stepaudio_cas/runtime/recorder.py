@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.store import layout
@@ -16,9 +17,31 @@ from stepaudio_cas.store.hottest import Heating, Hottest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stepaudio_cas.errors import Bypass
     from stepaudio_cas.identity.recipe import Recipe
     from stepaudio_cas.runtime.log import Log
     from stepaudio_cas.store.backend import Backend
+
+
+class Listener(Protocol):
+    """Is told what happens while it happens, in the thread of the call: so it has to be quick.
+
+    What it raises is nobody's problem.
+    """
+
+    def hit(
+        self, subject: Subject, tier: str, saved: float, took: float, recipe: Recipe | None
+    ) -> None:
+        """Hear of a hit that took so long, and saved so much, in seconds."""
+
+    def miss(self, subject: Subject, recipe: Recipe, seconds: float, *, ours: bool) -> None:
+        """Hear of an encode; it is not `ours` that stands if somebody was first."""
+
+    def bypass(self, plugin: str, bypass: Bypass) -> None:
+        """Hear of a call that was passed through."""
+
+    def error(self, kind: str, text: str, subject: Subject) -> None:
+        """Hear of a failure of ours."""
 
 
 class Recorder:
@@ -30,6 +53,7 @@ class Recorder:
     def __init__(self, log: Log, *, clock: Callable[[], float] = time.time) -> None:
         self.log = log
         self._clock = clock
+        self._listeners: tuple[Listener, ...] = ()
         self._start()
         survive_fork(self)
 
@@ -46,6 +70,19 @@ class Recorder:
         self._name = _new_name()
 
     _after_fork = _start
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Who is told."""
+        return self._listeners
+
+    def listen(self, listener: Listener) -> None:
+        """Have somebody told what happens from here on."""
+        self._listeners += (listener,)
+
+    def dismiss(self, listener: Listener) -> None:
+        """Tell him no more."""
+        self._listeners = tuple(other for other in self._listeners if other is not listener)
 
     def count(self, subject: Subject, numbers: Counts) -> None:
         """Add to counters of `stepaudio_cas.store.counters.COUNTERS`."""
@@ -72,11 +109,28 @@ class Recorder:
             if recipe is not None:
                 self._heating.hit(recipe, saved)
             self._dirty = True
+        for listener in self._listeners:
+            _tell(listener.hit, subject, tier, saved, took, recipe)
+
+    def miss(self, subject: Subject, recipe: Recipe, seconds: float, *, ours: bool) -> None:
+        """Count an encode; it is not `ours` that stands if another process was first."""
+        lost: Counts = {} if ours else {"lost": 1}
+        self.count(subject, {"miss": 1, "seconds.encode": seconds, **lost})
+        for listener in self._listeners:
+            _tell(listener.miss, subject, recipe, seconds, ours=ours)
+
+    def bypass(self, plugin: str, bypass: Bypass) -> None:
+        """Count a call that was passed through."""
+        self.count(Subject(plugin), {f"bypass.{bypass.reason}": 1})
+        for listener in self._listeners:
+            _tell(listener.bypass, plugin, bypass)
 
     def error(self, kind: str, text: str, subject: Subject | None = None) -> None:
         """Count a failure of ours, and say it, at most once a minute for each kind."""
         self.count(subject or Subject(), {f"error.{kind}": 1})
         self.log.error_sometimes(kind, text)
+        for listener in self._listeners:
+            _tell(listener.error, kind, text, subject or Subject())
 
     def tally(self) -> Tally:
         """Return what this process has counted so far."""
@@ -117,6 +171,11 @@ class Recorder:
         process = {"host": socket.gethostname(), "pid": os.getpid()}
         backend.put(f"{layout.COUNTERS}/{self._name}.json", dump_tally(tally, process))
         self._written, self._hot_written = whole, base.plus(tally.hottest)
+
+
+def _tell(hear: Callable[..., None], *what: Any, **more: Any) -> None:
+    with contextlib.suppress(Exception):
+        hear(*what, **more)
 
 
 def _new_name() -> str:

@@ -225,6 +225,12 @@ class Tier:
         """Do other work on the store under the same protection; None if that fails."""
         return self._attempt(self.writing, self._in_worker(function)) if self.writable else None
 
+    def again(self) -> None:
+        """Ask a store that has failed at once, and not after a while."""
+        self._denied_until = -math.inf
+        for breaker in (self.reading, self.writing, self.locking):
+            breaker.succeeded()
+
     def _in_worker(self, function: Callable[[], Any]) -> Callable[[float], Any]:
         return lambda seconds: self._workers.call(function, seconds)
 

@@ -45,6 +45,10 @@ class Encoder:
         ran.append(audio.decode())
         if audio.startswith(b"broken"):
             raise ValueError("this is no sound")
+        if audio.startswith(b"no tokens"):
+            return object()
+        if audio.startswith(b"interrupt"):
+            raise KeyboardInterrupt("as a host may")
         if audio.startswith(b"hold"):
             event("begun").set()
             event("go on").wait(60)

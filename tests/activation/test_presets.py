@@ -160,6 +160,39 @@ def test_a_file_that_the_host_refuses_is_named_and_the_rest_goes_on(host):
     host.until_kept(broken, good)
 
 
+def test_whatever_the_host_raises_ends_one_voice_only(host):
+    wrong, good = host.voice("a.wav", "interrupt"), host.voice("b.wav", "good")
+    encoder = host.module.Encoder()
+    host.until_kept(good)
+    host.until_counted(failed=1, done=1)
+    assert any(wrong in text and "KeyboardInterrupt: as a host may" in text for text in host.said)
+    assert encoder.encode(b"good") == list(b"good")
+    assert set(host.ran) == {"interrupt", "good"}
+
+
+def test_a_result_that_cannot_be_kept_is_the_fault_of_no_store(host):
+    wrong, good = host.voice("a.wav", "no tokens"), host.voice("b.wav", "good")
+    encoder = host.module.Encoder()
+    host.until_kept(good)
+    host.until_counted(failed=1, done=1)
+    assert any(f"{wrong} failed: what test.Encoder.encode/1 returned" in t for t in host.said)
+    assert state.read_all(state.default_folder())[0]["trouble"] == ""
+    assert encoder.encode(b"good") == list(b"good")
+
+
+def test_while_a_store_is_away_voices_wait(host, root):
+    store = host.cache.chain.tiers[0].store.backend
+    put, store.put = store.put, lambda *_, **__: os.open("/nowhere/at/all", os.O_RDONLY)
+    voices = [host.voice(f"{n}.wav", f"{n}") for n in range(3)]
+    encoder = host.module.Encoder()
+    host.until_counted(waiting=3)
+    wait_until(lambda: any("does not do its part" in text for text in host.said))
+    assert state.read_all(state.default_folder())[0]["trouble"]
+    store.put = put
+    host.until_kept(*voices)
+    assert encoder.encode(b"1") == list(b"1")
+
+
 def test_a_call_that_cannot_be_kept_is_not_made_for_a_voice(host):
     host.voice("anna.wav", "anna")
     captured = []

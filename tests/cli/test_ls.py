@@ -4,8 +4,10 @@ import pytest
 
 from stepaudio_cas.cli import entries
 from stepaudio_cas.cli import main as cli
+from stepaudio_cas.maintenance.inventory import manifests
 from stepaudio_cas.maintenance.pins import pin
 from stepaudio_cas.store import layout
+from stepaudio_cas.store.local import LocalBackend
 from tests.cli.drawer import MODEL, TOKENS
 from tests.cli.terminal import on_terminal, plain
 
@@ -74,6 +76,23 @@ def test_filters_words_and_pins_choose(drawer):
         assert keys(drawer.tool("ls", *words)) == [wanted.key], words
     for words in (["--label", "nobody"], ["--pinned", "an*"], ["--pinned", "--label", "an*"]):
         assert keys(drawer.tool("ls", *words)) == [], words
+
+
+def test_a_voice_is_called_what_it_is_pinned_as(drawer):
+    moved, other = drawer.voice(1, "/v/anna.wav"), drawer.voice(2, "/v/bob.wav")
+    pin(drawer.backend, moved.key, label="/v/moved.wav")
+    for words in (["moved.wav"], ["--label", "mov*"], ["--pinned", "--label", "mov*"]):
+        code, [line] = drawer.tool("ls", *words)
+        assert (line["key"], line["voice"]) == (moved.key, "/v/moved.wav"), words
+        assert line["label"] == "/v/anna.wav"
+    assert keys(drawer.tool("ls", "--label", "b*")) == [other.key]
+    code, [line] = drawer.tool("show", "moved.wav")
+    assert (line["key"], line["voice"]) == (moved.key, "/v/moved.wav")
+    code, [line] = drawer.tool("export", drawer.root.parent / "v.tar", "--label", "moved.wav")
+    assert (code, line["summary"]["entries"]) == (0, 1)
+    target = drawer.root.parent / "target"
+    assert cli.main(["sync", str(drawer.root), str(target), "--label", "moved.wav"]) == 0
+    assert [kept.key for kept in manifests(LocalBackend(target))] == [moved.key]
 
 
 def test_without_pins_nothing_is_pinned(drawer):

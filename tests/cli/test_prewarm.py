@@ -64,6 +64,15 @@ def test_a_second_run_encodes_nothing(prewarm, small, root):
     assert {key: documents(root)[key] for key in before} == before
 
 
+def test_what_was_there_without_a_pin_is_pinned_as_a_whole(prewarm, small, root):
+    small.voice("anna.wav", "la")
+    prewarm(small.voices, "--no-pin")
+    _, out, _ = prewarm(small.voices)
+    kept = documents(root)
+    assert (len(kept), pinned(LocalBackend(root))) == (2, set(kept))
+    assert set(json.loads(out)["keys"]) == set(kept)
+
+
 def test_failures_are_named_and_the_rest_goes_on(prewarm, small):
     broken, deadly = small.voice("broken.wav", "broken"), small.voice("deadly.wav", "die")
     good = small.voice("good.wav", "la")
@@ -76,6 +85,24 @@ def test_failures_are_named_and_the_rest_goes_on(prewarm, small):
     assert why[deadly] == "its process died (SIGKILL)"
     assert good not in why
     assert "1 new" not in err
+
+
+def test_what_cannot_be_listed_is_named_and_ends_with_1(prewarm, small, monkeypatch):
+    small.voice("a/1.wav", "la")
+    closed = os.path.dirname(small.voice("b/2.wav", "lo"))
+    scandir = os.scandir
+
+    def closed_to_us(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed_to_us)
+    code, _, err = prewarm(small.voices)
+    assert (code, f"not looked at: {closed}: Permission denied" in err) == (1, True)
+    code, out, _ = prewarm(small.voices, "--json")
+    said = json.loads(out)
+    assert (said["there"], said["not_looked_at"]) == (1, [f"{closed}: Permission denied"])
 
 
 def test_several_processes_share_the_work(prewarm, small, root):
@@ -193,7 +220,7 @@ def test_ctrl_c_finishes_what_is_in_hand(small, root):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert [json.loads(line)["voice"] for line in out.splitlines()] == [first]
-    assert "1 new, 0 already there, 0 failed; 1 other file left out" in err
+    assert "1 new, 0 already there, 0 failed; in " in err
     assert "stopped early" in err
     assert {m.label for m in documents(root).values()} == {first}
 

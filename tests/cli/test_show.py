@@ -37,7 +37,7 @@ def test_a_terminal_shows_it_readably(drawer):
     assert max(map(len, lines)) <= 80
     assert lines[0] == manifest.key
     told = {line[:14].strip(): line[16:].strip() for line in lines[1:] if line[:14].strip()}
-    assert told["voice"] == "anna.wav"
+    assert told["voice"] == "house"
     assert told["computes"] == TOKENS
     assert told["tokens"] == "speech 2, vq02 5, vq06 3"
     assert told["object"] == manifest.object

@@ -11,7 +11,6 @@ import pytest
 from stepaudio_cas.cli.main import main
 from stepaudio_cas.maintenance.inventory import pinned
 from stepaudio_cas.store.local import LocalBackend
-from tests.cli.terminal import Session, plain
 from tests.prewarm.small_host import SmallHost
 from tests.support.processes import wait_until
 
@@ -126,17 +125,24 @@ def test_a_second_daemon_notices_the_first(start, watch, small, tmp_path):
     assert process.poll() is None
 
 
-def test_a_second_signal_ends_it_at_once(start, small, root):
+@pytest.mark.parametrize(("first", "second"), [("TERM", "TERM"), ("INT", "TERM"), ("INT", "INT")])
+def test_a_second_signal_ends_it_at_once_and_the_host_with_it(start, small, first, second):
     pipe = small.voices / "pipe"
     os.mkfifo(pipe)
     small.voice("1.wav", f"wait {pipe}")
     process = start()
-    with open(pipe, "w"):  # opens when the host has begun to read it
-        process.send_signal(signal.SIGTERM)
-        while "finishing what is in hand" not in process.stderr.readline():
+    file = os.open(pipe, os.O_WRONLY)  # opens when the host has begun to read it
+    try:
+        process.send_signal(signal.Signals[f"SIG{first}"])
+        while "finishing what is in hand; again to stop at once" not in process.stderr.readline():
             pass
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.Signals[f"SIG{second}"])
         assert process.wait(60) == 130
+        assert process.stderr.read().count("stopped at once; what was in hand is encoded") == 1
+        with pytest.raises(BrokenPipeError):
+            os.write(file, b"nobody reads any more")
+    finally:
+        os.close(file)
 
 
 @pytest.mark.parametrize(
@@ -165,15 +171,3 @@ def test_a_state_that_cannot_be_written_is_refused(small, root, tmp_path, capfd)
     words = ["--store", root, "watch", small.voices, "--host", small.spec]
     assert main([*map(str, words), "--state", str(tmp_path / "file")]) == 2
     assert "--state DIR names another" in capfd.readouterr().err
-
-
-def test_a_terminal_has_a_table_of_folders_and_what_failed(watch, small, states):
-    small.voice("broken.wav", "broken")
-    small.voice("anna.wav", "la")
-    watch(small.voices, "--host", small.spec, "--once")
-    code, text = Session("watch", "--status", "--state", states, columns=200).finish()
-    lines = [line.rstrip() for line in plain(text).splitlines()]
-    assert code == 1
-    assert lines[0].split()[:3] == ["FOLDER", "STATUS", "DONE"]
-    assert lines[1].split()[1:6] == ["stopped", "1", "0", "1", "0"]
-    assert any("broken.wav: the host says: ValueError" in line for line in lines)

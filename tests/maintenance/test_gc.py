@@ -12,6 +12,7 @@ from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import Subject, Tally, dump_tally
 from stepaudio_cas.store.local import LocalBackend
 from stepaudio_cas.store.uses import dump_uses, read_uses, short_of
+from stepaudio_cas.units import Lifetimes
 from tests.support.clocked import DAY, HOUR, Clock, Shelf
 from tests.support.values import entry, recipe
 
@@ -55,6 +56,15 @@ def test_what_was_not_used_for_too_long_goes(shelf):
     filled(shelf)
     shelf.gc(max_age=4.5 * HOUR)
     assert shelf.left(range(10)) == [0, 1, 2, 3]
+
+
+def test_entries_of_a_plugin_go_after_a_time_of_their_own(shelf):
+    for number, plugin in enumerate(["funasr.AutoModel.generate/1", "stepaudio.x/1", ""] * 2):
+        shelf.add(number, hours=1 + 2 * (number > 2), plugin=plugin)
+    shelf.gc(max_age=Lifetimes(None, (("funasr", 2 * HOUR),)))
+    assert shelf.left(range(6)) == [0, 1, 2, 4, 5]
+    shelf.gc(max_age=Lifetimes(2 * HOUR, (("funasr", 0.5 * HOUR), ("stepaudio", 4 * HOUR))))
+    assert shelf.left(range(6)) == [1, 2, 4]
 
 
 def test_by_value_the_fewest_seconds_for_the_bytes_go_first(shelf):

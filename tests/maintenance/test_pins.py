@@ -71,6 +71,14 @@ def test_pins_are_found_by_key_beginning_voice_and_condition(stock):
     assert chosen(stock.backend, Selection(plugin="speech"), ["anna.wav"]) == []
 
 
+def test_pins_are_found_by_what_they_say(stock):
+    first = stock.add(1, label="anna.wav")
+    pin(stock.backend, first.key, label="/v/moved.wav")
+    pin(stock.backend, KEY, label="gone.wav")
+    assert chosen(stock.backend, words=["moved.wav"]) == [(first.key, "/v/moved.wav")]
+    assert chosen(stock.backend, words=["gone.wav"]) == [(KEY, "gone.wav")]
+
+
 def test_a_pin_that_is_not_there_is_named(stock):
     manifest = stock.add(1, label="anna.wav")
     with pytest.raises(NotThere, match=r"anna\.wav"):

@@ -7,6 +7,7 @@ import pytest
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.selection import NotThere, Selection, wanted
 from stepaudio_cas.store import layout
+from stepaudio_cas.store.pins import pin
 from stepaudio_cas.store.uses import dump_uses, short_of
 from tests.maintenance.stock import HOUR, Stock
 from tests.support.faulty import FaultyBackend
@@ -103,6 +104,33 @@ def test_words_add_up_and_conditions_narrow(stock):
     assert meant(stock, first.key, "bob.wav") == {first.key, second.key}
     assert meant(stock, first.key, "bob.wav", selection=Selection(label="b*")) == {second.key}
     assert meant(stock, first.key, selection=Selection(label="b*")) == set()
+
+
+def test_what_it_is_pinned_as_is_a_name_as_well(stock):
+    manifest, other = stock.add(1, label="/v/anna.wav"), stock.add(2, label="/v/bob.wav")
+    pin(stock.backend, manifest.key, label="/v/moved.wav")
+    pin(stock.backend, other.key)
+    for word in ("/v/moved.wav", "moved.wav", "mov*", "anna.wav"):
+        assert meant(stock, word) == {manifest.key}
+        assert meant(stock, selection=Selection(label=word)) == {manifest.key}
+    stock.damage(manifest)
+    assert meant(stock, "moved.wav") == {manifest.key}
+
+
+def test_the_pin_of_what_is_not_there_is_no_voice(stock):
+    stock.add(1, label="anna.wav")
+    pin(stock.backend, "00" * 32, label="moved.wav")
+    with pytest.raises(NotThere):
+        meant(stock, "moved.wav")
+
+
+def test_pins_are_only_read_if_a_name_is_asked_for(stock):
+    manifest = stock.add(1, label="anna.wav")
+    pin(stock.backend, manifest.key, label="moved.wav")
+    faulty = FaultyBackend(stock.backend)
+    found = wanted(faulty, Selection(plugin="x"), [manifest.key])
+    assert list(found.entries(faulty)) == []
+    assert not [path for _, path in faulty.calls if path.startswith(layout.PINS)]
 
 
 def test_all_entries_of_one_voice_are_meant(stock):

@@ -127,6 +127,26 @@ def test_other_files_are_refused_by_name_and_names_that_pass_are_left_alone(watc
     assert any("recordings are .aac" in text for text, _ in watching.said)
 
 
+@BOTH
+def test_what_is_no_file_is_said_once_and_not_opened(poll, watch, small):
+    pipe, link = str(small.voices / "pipe.wav"), str(small.voices / "link.wav")
+    os.mkfifo(pipe)
+    target = small.voices / ".later"
+    os.symlink(target, link)
+    with watch(poll=poll) as watching:
+        watching.wait_for(pipe, "other")
+        watching.wait_for(link, "other")
+        later = small.voices / "later.wav"
+        os.mkfifo(later)
+        watching.wait_for(later, "other")
+        watching.until(lambda: watching.places[0].read()["left_out"] == 3)
+        target.write_text("la")
+        watching.wait_for(link, "new")
+        watching.until(lambda: watching.places[0].read()["left_out"] == 2)
+        assert watching.states(pipe) == ["other"]
+    assert (f"{pipe} is left out: it is a pipe") in [text for text, _ in watching.said]
+
+
 def test_a_file_is_not_taken_while_it_is_written(watch, small):
     settle = Settle(0.05, lambda path: not done)
     done = []
@@ -250,12 +270,12 @@ def test_a_thread_of_the_observer_that_has_died_is_replaced(watch, small):
         watching.wait_for(small.voice("bert.wav", "lo"), "new")
 
 
-def test_a_store_that_does_not_take_pins_makes_it_fail_and_try_again(watch, small, monkeypatch):
+def test_a_pin_that_a_store_does_not_take_is_made_when_it_does(watch, small):
     anna = small.voice("anna.wav", "la")
     with watch() as watching:
-        pins = watching.keeping._pins[0]
+        (pins,) = watching.keeping.pins
         original = pins.pin
-        refusals = iter([OSError(28, "No space left on device")])
+        refusals = iter([OSError(28, "No space left on device")] * 3)
 
         def full(key, label):
             for error in refusals:
@@ -263,10 +283,12 @@ def test_a_store_that_does_not_take_pins_makes_it_fail_and_try_again(watch, smal
             return original(key, label)
 
         pins.pin = full
-        watching.wait_for(anna, "failed")
-        watching.wait_for(anna, "there")
-        assert len(watching.labels()) == 2
-    assert any("cannot be pinned: OSError" in text for text, _ in watching.said)
+        watching.wait_for(anna, "new")
+        watching.until(lambda: len(watching.labels()) == 2)
+        watching.until(lambda: watching.places[0].read()["status"] == "idle")
+        assert watching.places[0].read()["owed"] == 0
+    assert any("does not do its part: OSError: [Errno 28]" in text for text, _ in watching.said)
+    assert watching.states(anna) == ["new"]
 
 
 def test_a_host_that_cannot_be_loaded_ends_it(small, root, tmp_path):

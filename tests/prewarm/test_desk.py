@@ -150,6 +150,16 @@ def test_what_is_gone_is_forgotten_unless_its_folder_is_gone(room):
     assert (room.desk.records, room.desk.count(DONE)) == ({}, 0)
 
 
+def test_what_could_not_be_kept_waits_behind_all_others_and_has_failed_at_nothing(room):
+    first, second = room.write("1.wav"), room.write("2.wav")
+    room.wait(5)
+    assert room.desk.take() == first
+    room.desk.put_off(room.desk.returned(first))
+    assert (room.state(first), room.desk.calm) == (WAITING, False)
+    assert [room.desk.take(), room.desk.take(), room.desk.take()] == [second, first, None]
+    assert room.desk.failed(room.desk.returned(first), "broken") == 10
+
+
 def test_what_nobody_has_got_to_waits_again_before_others(room):
     first, second = room.write("1.wav"), room.write("2.wav")
     room.wait(5)

@@ -104,7 +104,8 @@ def test_what_is_not_kept_has_failed(host, cache, voice):
     with open(voice.label, "w"):
         pass
     outcome = Encoding(pin_all)(host, empty)
-    assert (outcome.state, "could not be kept" in outcome.why) == (FAILED, True)
+    why = "what encode returned could not be kept: not-kept: the result is not one to keep"
+    assert (outcome.state, outcome.why, outcome.store) == (FAILED, why, "")
 
 
 def test_a_store_that_does_not_take_it_makes_it_fail(host, cache, voice, monkeypatch):
@@ -114,6 +115,51 @@ def test_a_store_that_does_not_take_it_makes_it_fail(host, cache, voice, monkeyp
     monkeypatch.setattr(cache.chain.tiers[0].store.backend, "put", full)
     outcome = Encoding()(host, voice)
     assert (outcome.state, "could not be kept" in outcome.why) == (FAILED, True)
+    text = f"could not be kept in {cache.chain.tiers[0].store.url}: OSError: [Errno 28] No space"
+    assert text in outcome.why
+
+
+def test_a_store_that_takes_no_pins_is_named(host, cache, voice):
+    def full(backend, key, label):
+        raise OSError(28, "No space left on device")
+
+    outcome = Encoding(full)(host, voice)
+    why = f"it is encoded, but cannot be pinned in {cache.chain.tiers[0].store.url}: OSError"
+    assert (outcome.state, why in outcome.why) == (FAILED, True)
+
+
+def test_a_full_disk_for_copies_is_named(host, voice, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("shutil.copyfile", full)
+    outcome = Encoding(apart=True)(host, voice)
+    why = f"{tmp_path} has no room for a copy: No space left on device; TMPDIR names another"
+    assert (outcome.state, outcome.why) == (FAILED, why)
+    assert outcome.store == str(tmp_path)
+
+
+def test_a_store_that_cannot_be_asked_whether_it_has_it_is_named(host, cache, voice, monkeypatch):
+    def unplugged(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(cache.chain.tiers[0].store.backend, "stat", unplugged)
+    outcome = Encoding()(host, voice)
+    assert (outcome.state, outcome.store) == (FAILED, host.stores[0].url)
+
+
+def test_who_waits_for_a_store_asks_it_again_at_once(host, cache, voice, monkeypatch):
+    encoding = Encoding(patient=True)
+
+    def full(path, data, *, create=False):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(cache.chain.tiers[0].store.backend, "put", full)
+        assert encoding(host, voice).store == host.stores[0].url
+    assert cache.chain.tiers[0].writing.state == "open"
+    assert encoding(host, voice).state == NEW
 
 
 def test_keys_are_found_as_they_would_stand_in_the_store(host, cache, voice):

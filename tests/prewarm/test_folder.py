@@ -1,6 +1,7 @@
 """What is in a folder now."""
 
 import os
+import socket
 
 import pytest
 
@@ -35,6 +36,31 @@ def test_everything_is_seen_once(tmp_path):
     assert list(found.voices) == [str(tmp_path / "a.wav"), str(tmp_path / "b/c.mp3")]
     assert found.others == {str(tmp_path / "notes.txt")}
     assert (found.linked, found.unread, found.root) == (True, {}, identity(str(tmp_path)))
+    assert found.odd == {
+        str(tmp_path / "gone.wav"): "it is a link to nothing",
+        str(tmp_path / "pipe.wav"): "it is a pipe",
+    }
+
+
+def test_sockets_and_devices_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's whole path might be too long
+    (tmp_path / "null.wav").symlink_to(os.devnull)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.wav")
+    found = scan(str(tmp_path))
+    assert list(found.odd.values()) == ["it is a device", "it is a socket"]
+    assert found.voices == {}
+
+
+def test_where_a_link_leads_to_a_store_nobody_looks(tmp_path):
+    store, voices = tmp_path / "store", tmp_path / "voices"
+    for folder in (store, voices):
+        folder.mkdir()
+        (folder / "a.wav").write_text("la")
+    (voices / "link").symlink_to(store)
+    found = scan(str(voices), [str(store), str(tmp_path / "not there yet")])
+    assert list(found.voices) == [str(voices / "a.wav")]
+    assert found.odd == {str(voices / "link"): "it is where a store is"}
 
 
 def test_a_folder_that_is_not_there_is_unread(tmp_path):

@@ -1,6 +1,7 @@
 """Pins that come and go with files."""
 
 import json
+import os
 
 import pytest
 
@@ -13,7 +14,7 @@ class Board:
     """Pins of a store, and what was done to them."""
 
     def __init__(self):
-        self.pins, self.broken = {}, False
+        self.pins, self.broken, self.filled = {}, False, []
 
     def pin(self, key, label):
         self.check()
@@ -28,6 +29,9 @@ class Board:
     def unpin(self, key):
         self.check()
         self.pins.pop(key, None)
+
+    def fill(self, key, source):
+        self.filled.append((key, source))
 
     def check(self):
         if self.broken:
@@ -69,11 +73,66 @@ def test_who_is_started_again_knows_what_was_pinned(keep, board):
 
 def test_a_pin_that_was_written_down_and_not_made_is_made(keep, board):
     board.broken = True
-    with pytest.raises(OSError, match="down"):
-        keep().hold(A, ["1"])
+    keep().hold(A, ["1"])
     board.broken = False
     keep().hold(A, ["1"])
     assert board.pins == {"1": A}
+
+
+def test_a_pin_that_a_store_does_not_make_is_owed_and_made_when_it_is_back(keep, board):
+    keeping = keep()
+    board.broken = True
+    keeping.hold(A, ["1"])
+    assert (keeping.owed, keeping.refused) == (1, {0: "OSError: down"})
+    board.broken = False
+    keeping.hold(B, ["2"])  # a store that has failed is left alone
+    keeping.pay()
+    assert (board.pins, keeping.owed, keeping.payable) == ({}, 2, False)
+    keeping.trust(0)
+    assert keeping.payable
+    keeping.pay()
+    assert (board.pins, keeping.owed, keeping.owes(0)) == ({"1": A, "2": B}, 0, False)
+
+
+def test_what_is_owed_for_a_file_that_has_gone_is_not_made(keep, board):
+    keeping = keep()
+    board.broken = True
+    keeping.hold(A, ["1"])
+    keeping.leave(A)
+    board.broken = False
+    keeping.trust(0)
+    keeping.pay()
+    assert board.pins == {}
+    keeping.sweep()
+    assert (keeping.owed, list(keep().voices("/v"))) == (0, [])
+
+
+def test_one_store_that_is_away_does_not_keep_another_from_its_pins(board, tmp_path):
+    other = Board()
+    keeping = Keeping([board, other], {"/v": Ledger(str(tmp_path / "ledger"))})
+    keeping.hold(A, ["1", "2"])
+    other.broken = True
+    keeping.hold(A, ["2", "3"])
+    keeping.sweep()
+    assert (board.pins, keeping.loose, keeping.owed) == ({"2": A, "3": A}, 0, 2)
+    other.broken = False
+    keeping.trust(1)
+    keeping.pay()
+    keeping.sweep()
+    assert (other.pins, keeping.owed, keeping.unpinned) == (board.pins, 0, 1)
+    assert (board.filled, other.filled) == ([], [("3", board)])
+
+
+def test_a_line_that_a_full_disk_has_cut_off_spoils_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "ledger"
+    ledger = Ledger(str(path))
+    with monkeypatch.context() as full:
+        full.setattr("os.write", lambda file, text, write=os.write: write(file, text[:5]))
+        with pytest.raises(OSError, match="No space left"):
+            ledger.add("1", A)
+    ledger.add("2", A)
+    ledger.close()
+    assert Ledger(str(path)).entries == {("2", A)}
 
 
 def test_a_sweep_that_failed_is_done_again(keep, board):
@@ -81,10 +140,11 @@ def test_a_sweep_that_failed_is_done_again(keep, board):
     keeping.hold(A, ["1"])
     keeping.leave(A)
     board.broken = True
-    with pytest.raises(OSError, match="down"):
-        keeping.sweep()
-    assert (keeping.loose, list(keep().voices("/v"))) == (1, [A])
+    keeping.sweep()
+    assert (keeping.loose, keeping.owed, list(keep().voices("/v"))) == (0, 1, [A])
     board.broken = False
+    keeping.trust(0)
+    assert keeping.loose == 1
     keeping.sweep()
     assert board.pins == {}
 

@@ -1,6 +1,7 @@
 """Finding recordings: files, folders, URLs."""
 
 import os
+import shutil
 
 import fsspec
 import pytest
@@ -31,14 +32,14 @@ def bucket():
 
 
 def labels(found):
-    return [voice.label for voice in found.voices]
+    return [voice.label for voice in found]
 
 
 def test_a_folder_is_searched_with_all_that_are_in_it(folder):
     root = folder("b.wav", "a.MP3", "deep/down/c.m4a", "notes.txt", "deep/cover.jpg")
     found = find([str(root)])
     assert labels(found) == [str(root / n) for n in ("a.MP3", "b.wav", "deep/down/c.m4a")]
-    assert found.left_out == [str(root / "deep/cover.jpg"), str(root / "notes.txt")]
+    assert found.left_out == [str(root / "notes.txt"), str(root / "deep/cover.jpg")]
 
 
 def test_hidden_and_unfinished_files_are_no_voices(folder):
@@ -86,7 +87,7 @@ def test_a_url_is_searched_like_a_folder(bucket):
     found = find([bucket])
     assert labels(found) == ["memory:///voices/anna.wav", "memory:///voices/more/bert.flac"]
     assert found.left_out == ["memory:///voices/more/notes.txt"]
-    assert all(voice.remote for voice in found.voices)
+    assert all(voice.remote for voice in found)
 
 
 @pytest.mark.parametrize("url", ["memory://nothing-there", "no-such-scheme://bucket"])
@@ -95,8 +96,65 @@ def test_a_url_where_nothing_is(url):
         find([url])
 
 
+def test_names_are_asked_for_one_after_the_other_and_none_are_kept(folder, monkeypatch):
+    root = folder("a.wav", "b.wav", "sub/c.wav", "sub/notes.txt")
+    found = find([str(root)])
+    shutil.rmtree(root / "sub")
+    folder("sub/d.wav", "e.txt")
+    voices = iter(found)
+    assert [os.path.basename(next(voices).label) for _ in range(2)] == ["a.wav", "b.wav"]
+    folder("sub/f.wav")
+    assert [os.path.basename(voice.label) for voice in voices] == ["d.wav", "f.wav"]
+    assert (found.left_out, found.others) == ([str(root / "e.txt")], 1)
+    assert (found.count(), found.others) == (4, 1)
+    assert found.count(lambda: False) is None
+
+
+def test_of_what_is_left_out_not_everything_is_named(folder, monkeypatch):
+    monkeypatch.setattr("stepaudio_cas.prewarm.voices._NAMED", 2)
+    found = find([str(folder("1.txt", "2.txt", "3.txt", "a.wav"))])
+    assert len(labels(found)) == 1
+    assert (len(found.left_out), found.others) == (2, 3)
+
+
+def test_what_cannot_be_listed_is_named_and_the_rest_goes_on(folder, monkeypatch):
+    root = folder("a/1.wav", "b/2.wav", "c/3.wav")
+    real = os.scandir
+
+    def scandir(path):
+        if path == str(root / "b"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    found = find([str(root)])
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert labels(found) == [str(root / "a/1.wav"), str(root / "c/3.wav")]
+    assert found.troubles == [f"{root}/b: Permission denied"]
+
+
+def test_a_pipe_that_is_named_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(SettingError, match=r"pipe\.wav: it is neither a file nor a folder"):
+        find([str(tmp_path / "pipe.wav")])
+
+
+def test_a_bucket_is_listed_page_by_page(seaweedfs, s3_url, monkeypatch):
+    monkeypatch.setattr("stepaudio_cas.prewarm.listing._PAGE", 2)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # of other tests' servers
+    names = ["a/1.wav", "a/2.wav", "b/deep/3.wav", "b/deep/notes.txt", "c 4.wav"]
+    for name in names:
+        assert seaweedfs.ask("PUT", f"/voices/studio/{name.replace(' ', '%20')}", b"la") == 200
+    assert seaweedfs.ask("PUT", "/voices/studio2/5.wav", b"la") == 200
+    found = find([f"{s3_url}/studio"])
+    wavs = [f"{s3_url}/studio/{name}" for name in names if name.endswith(".wav")]
+    assert labels(found) == wavs
+    assert found.others == 1
+    with at_hand(Voice(wavs[-1])) as path, open(path) as file:
+        assert file.read() == "la"
+
+
 def test_a_url_is_fetched_under_its_own_name_and_removed_again(bucket):
-    (voice,) = find([f"{bucket}/more/bert.flac"]).voices
+    (voice,) = find([f"{bucket}/more/bert.flac"])
     with at_hand(voice) as path:
         assert os.path.basename(path) == "bert.flac"
         with open(path) as file:

@@ -1,13 +1,19 @@
 """Processes that load a host once, and outlive what happens to it."""
 
+import ctypes
+import fcntl
+import multiprocessing
 import os
+import queue
 import signal
 import sys
+import threading
 
 import pytest
 
 from stepaudio_cas.errors import CasError, SettingError
-from stepaudio_cas.prewarm.workers import Lost, Workers
+from stepaudio_cas.prewarm.workers import Lost, Workers, _end_with
+from tests.support.processes import wait_until
 
 
 class Loaded:
@@ -160,7 +166,63 @@ def test_an_error_of_ours_stops_the_processes_at_once(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert seen[0].exitcode == -signal.SIGTERM
+    assert seen[0].exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("how", ["sleeping", "never letting a thread run"])
+def test_a_process_ends_with_its_parent_whatever_the_host_does(how, tmp_path):
+    if how != "sleeping" and not hasattr(fcntl, "F_SETSIG"):
+        pytest.skip("only Linux ends such a process")
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    parent = multiprocessing.get_context("spawn").Process(
+        target=give_and_wait, args=(tmp_path, (str(begun), how))
+    )
+    parent.start()
+    with open(begun) as file:
+        worker = int(file.read())
+    assert is_there(worker)
+    parent.kill()
+    parent.join()
+    wait_until(lambda: not is_there(worker))
+
+
+def give_and_wait(folder, item):
+    workers = Workers(Loaded(folder), hang)
+    workers.give(item)
+    while True:
+        workers.hear()
+
+
+def hang(host, item):
+    begun, how = item
+    with open(begun, "w") as file:
+        file.write(str(os.getpid()))
+    if how == "sleeping":
+        threading.Event().wait()
+    ctypes.PyDLL(None).pause()  # without letting go of the interpreter's lock
+
+
+def is_there(pid):
+    """Tell whether a process runs; one that has ended may wait for its parent to be told."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_process_ends_with_its_parent_where_the_kernel_does_not_help(monkeypatch):
+    gone, ended = threading.Event(), queue.SimpleQueue()
+    monkeypatch.setattr(os, "_exit", ended.put)
+
+    class Parent:  # without a pipe to wait on
+        join = gone.wait
+
+    _end_with(Parent())
+    assert ended.empty()
+    gone.set()
+    assert ended.get(timeout=60) == 1
 
 
 def test_what_was_not_written_everywhere_is_counted(tmp_path):

@@ -11,16 +11,20 @@ from stepaudio_cas.maintenance.pins import read_pin
 from stepaudio_cas.prewarm import state
 from stepaudio_cas.prewarm.daemon import Daemon, Plan
 from stepaudio_cas.prewarm.desk import Retry
-from stepaudio_cas.prewarm.keeping import Keeping, Ledger
+from stepaudio_cas.prewarm.keeping import Keeping
+from stepaudio_cas.prewarm.ledgers import Ledgers
+from stepaudio_cas.prewarm.outage import Patience
 from stepaudio_cas.prewarm.settle import Settle
+from stepaudio_cas.prewarm.shelf import Shelf
 from stepaudio_cas.prewarm.watched import Pace
 from stepaudio_cas.store.local import LocalBackend
-from stepaudio_cas.store.pins import PinsOf
+from stepaudio_cas.store.store import Store
 from tests.support.processes import wait_until
 
 QUICK = Plan(
     settle=Settle(0.05),
     retry=Retry(2, 0.05),
+    patience=Patience(0.02, 0.05),
     pace=Pace(polling=0.05, first=0.2, longest=1.0),
     beat=1.0,
 )
@@ -29,14 +33,20 @@ QUICK = Plan(
 class Watching:
     """Use it as a context manager; `said` has what was said, with its facts."""
 
-    def __init__(self, small, root, states, plan=QUICK, *, folders=None):
+    def __init__(self, small, root, states, plan=QUICK, *, folders=None, roots=()):
         self.small, self.root, self.said = small, root, []
-        self.backend = LocalBackend(root)
-        self.places = state.prepare(str(states), folders or [str(small.voices)])
-        ledgers = {place.folder: Ledger(place.ledger) for place in self.places}
-        self.keeping = Keeping([PinsOf(self.backend)], ledgers)
-        opening = Opening(parse_host(small.spec), str(root))
-        self.daemon = Daemon(self.places, opening, self.keeping, plan=plan, say=self._say)
+        self.backend, *_ = backends = [LocalBackend(root), *map(LocalBackend, roots)]
+        self.places = state.prepare(str(states), folders or [str(small.voices)], [self.backend])
+        ledgers = {
+            place.folder: Ledgers(place, small.spec, [b.url for b in backends])
+            for place in self.places
+        }
+        shelves = [Shelf(Store(backend)) for backend in backends]
+        self.keeping = Keeping(shelves, ledgers)
+        opening = Opening(parse_host(small.spec), ",".join(map(str, [root, *roots])))
+        self.daemon = Daemon(
+            self.places, opening, self.keeping, plan=plan, say=self._say, stores=shelves
+        )
         self.error = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 

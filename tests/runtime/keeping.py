@@ -22,10 +22,10 @@ class Shelf:
         self.clock = Clock(NOW)
         self.recorder = quiet()
 
-    def add(self, number, hours, *, value=None, size=None):
+    def add(self, number, hours, *, value=None, size=None, **fields):
         """Put an entry that was last used so many hours ago; `size` is about that of its object."""
         value = [str(number).encode() * (size or 1000)] if value is None else value
-        manifest, blob = entry(number, value)
+        manifest, blob = entry(number, value, **fields)
         self.store.commit(manifest, blob)
         self.age(layout.manifest_path(manifest.key), hours)
         self.age(layout.object_path(manifest.object), hours)

@@ -7,6 +7,7 @@ import pytest
 from stepaudio_cas.runtime.attended import ASKED, BYPASSED, NEW, THERE, Anything, Attended, Enough
 from stepaudio_cas.runtime.opening import build_kind
 from stepaudio_cas.settings import Settings
+from tests.support.values import recipe
 
 
 @dataclass
@@ -132,3 +133,19 @@ def test_anything_takes_whatever_is_done_with_it():
     assert len(thing) == 0
     with pytest.raises(AttributeError):
         thing.__array__  # noqa: B018 - looking is what fails
+
+
+def test_of_a_batch_each_is_taken_down(cache, runs):
+    def compute(positions):
+        runs.append(positions)
+        return [[position] for position in positions]
+
+    made = [recipe(number) for number in range(3)]
+    cache.put(made[1], ["there"])
+    assert cache.get_many(made, compute, plugin="many") == [[0], ["there"], [2]]
+    assert [(call.recipe, call.state) for call in cache.asked] == [
+        (made[0], NEW),
+        (made[1], THERE),
+        (made[2], NEW),
+    ]
+    assert runs == [[0], [2]]

@@ -128,6 +128,21 @@ def test_restore_is_applied_to_what_was_found(cache):
     assert values == [("moved", tokens(0)), [1]]
 
 
+def test_each_value_is_asked_whether_to_keep_it_and_packed(cache):
+    options = {"keep": lambda value: value != [2], "pack": lambda value: [*value, "packed"]}
+    asked = []
+
+    def compute(positions):
+        asked.append(positions)
+        return [[position] for position in positions]
+
+    first = cache.get_many(recipes(0, 1, 2), compute, **options)
+    again = cache.get_many(recipes(0, 1, 2), compute, **options)
+    assert first == [[0], [1], [2]]
+    assert again == [[0, "packed"], [1, "packed"], [2]]
+    assert asked == [[0, 1, 2], [2]]
+
+
 def test_a_failure_of_ours_leaves_the_host_to_compute(cache, monkeypatch):
     def fail(*_args, **_options):
         raise RuntimeError("a bug of ours")

@@ -9,6 +9,7 @@ from stepaudio_cas.settings import Level
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.counters import Subject, read_tally
 from stepaudio_cas.store.local import LocalBackend
+from stepaudio_cas.units import Lifetimes
 from tests.runtime.helpers import counted
 from tests.runtime.keeping import HOUR, NOW, Shelf
 from tests.support.values import recipe
@@ -39,6 +40,16 @@ def test_over_its_size_the_least_recently_used_go_until_nine_tenths_are_left(she
     shelf.keep(max_size=limit)
     assert shelf.left(range(10)) == list(range(7))
     assert shelf.size() <= KEEP_SHARE * limit < shelf.size() + one
+
+
+def test_entries_of_a_plugin_go_after_a_time_of_their_own(shelf):
+    for number, plugin in enumerate(["funasr.AutoModel.generate/1", "stepaudio.x/1", ""] * 2):
+        shelf.add(number, hours=1 + 2 * (number > 2), plugin=plugin)
+    shelf.pin(3)
+    shelf.keep(ttl=Lifetimes(None, (("funasr", 2 * HOUR), ("stepaudio", 2.5 * HOUR))))
+    assert shelf.left(range(6)) == [0, 1, 2, 3, 5]
+    shelf.keep(ttl=Lifetimes(2 * HOUR, (("funasr", 0.5 * HOUR), ("stepaudio", 4 * HOUR))))
+    assert shelf.left(range(6)) == [1, 2, 3]
 
 
 def test_what_went_is_counted_with_its_bytes_and_its_objects_are_gone(shelf):

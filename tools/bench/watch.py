@@ -40,7 +40,7 @@ from stepaudio_cas.prewarm.voices import find
 
 spec, store, folder = sys.argv[1:]
 host, encode = Opening(parse_host(spec), store)(), Encoding(_pin)
-voices = find([folder]).voices
+voices = list(find([folder]))
 encode(host, voices[0])
 started = time.perf_counter()
 states = [encode(host, voice).state for voice in voices[1:]]
