@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stepaudio_cas.units import parse_bytes, parse_seconds
+from stepaudio_cas.units import Lifetimes, lifetimes, parse_bytes, parse_lifetimes, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +22,7 @@ LONGEST: Final = 1.0
 OFF: Final = {"", "0", "off", "false", "no"}
 _ON: Final = {"1", "on", "true", "yes"}
 _SEVERAL_HOSTS: Final = re.compile(r"rediss?\+(sentinel|cluster)://[^/?]*").fullmatch
+_LAST_PORT: Final = 65535
 _HOST_AND_PORT: Final = re.compile(r"[^/?\s]+:\d+(?:[/?].*)?").fullmatch
 
 
@@ -58,7 +59,7 @@ class Settings:
     memory: int = 256 * 1000**2
     mode: Mode = Mode.RW
     max_size: int | None = None
-    ttl: float | None = None
+    ttl: float | Lifetimes | None = None
     plugins: tuple[str, ...] | None = None
     fingerprint: Strictness = Strictness.MODEL
     verify: float = 0.0
@@ -68,6 +69,10 @@ class Settings:
     state: str | None = None
     prefetch: str | int = 0
     watch: tuple[str, ...] = ()
+    tune: str = ""
+    http: str = ""
+    http_token_file: str | None = None
+    panel: str = ""
 
     @property
     def patience(self) -> float:
@@ -221,11 +226,44 @@ def _positive_seconds(text: str) -> float:
     return seconds
 
 
+def _ttl(text: str) -> float | Lifetimes:
+    found = parse_lifetimes(text)
+    every = lifetimes(found)
+    if any(
+        seconds <= 0
+        for seconds in (every.others, *dict(every.plugins).values())
+        if seconds is not None
+    ):
+        raise ValueError(f"{text!r} is not longer than nothing")
+    return found
+
+
 def _deadline(text: str) -> float:
     seconds = _positive_seconds(text)
     if seconds > 86400:  # and what is much longer no clock can wait for
         raise ValueError(f"{text!r} is longer than a day")
     return seconds
+
+
+def parse_address(text: str) -> str:
+    """Read `host:port`; a port alone is one of this machine only. Port 0 is any that is free."""
+    if text.lower() in OFF:
+        return ""
+    host, colon, port = text.rpartition(":")
+    host = host if colon else "127.0.0.1"
+    if not host.strip("[]") or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError(f"{text!r} is not host:port, such as 127.0.0.1:8765")
+    return f"{host}:{int(port)}"
+
+
+def _panel(text: str) -> str:
+    if text.lower() in OFF:
+        return ""
+    if text.lower() in _ON:
+        return "on"
+    if text.lower() == "voices":
+        return "voices"
+    raise ValueError(f"{text!r} is not off, on, or voices")
 
 
 def _prefetch(text: str) -> str | int:
@@ -244,7 +282,7 @@ _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     f"{PREFIX}_MEMORY": ("memory", parse_bytes),
     f"{PREFIX}_MODE": ("mode", _one_of(Mode)),
     f"{PREFIX}_MAX_SIZE": ("max_size", parse_bytes),
-    f"{PREFIX}_TTL": ("ttl", _positive_seconds),
+    f"{PREFIX}_TTL": ("ttl", _ttl),
     f"{PREFIX}_PLUGINS": ("plugins", _names),
     f"{PREFIX}_FINGERPRINT": ("fingerprint", _one_of(Strictness)),
     f"{PREFIX}_VERIFY": ("verify", _share),
@@ -254,4 +292,8 @@ _READERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     f"{PREFIX}_STATE": ("state", str),
     f"{PREFIX}_PREFETCH": ("prefetch", _prefetch),
     f"{PREFIX}_WATCH": ("watch", _folders),
+    f"{PREFIX}_TUNE": ("tune", str),
+    f"{PREFIX}_HTTP": ("http", parse_address),
+    f"{PREFIX}_HTTP_TOKEN_FILE": ("http_token_file", str),
+    f"{PREFIX}_PANEL": ("panel", _panel),
 }

@@ -11,6 +11,7 @@ from stepaudio_cas.settings import (
     read_settings,
     split_stores,
 )
+from stepaudio_cas.units import Lifetimes
 
 STORES = "STEPAUDIO_CAS"
 
@@ -46,6 +47,7 @@ def test_with_nothing_set_everything_has_its_default():
         ("MODE", "OFF", "mode", Mode.OFF),
         ("MAX_SIZE", "10GiB", "max_size", 10 << 30),
         ("TTL", "30d", "ttl", 2_592_000.0),
+        ("TTL", "1h,funasr=60", "ttl", Lifetimes(3600.0, (("funasr", 60.0),))),
         ("FINGERPRINT", "strict", "fingerprint", Strictness.STRICT),
         ("FINGERPRINT", "model", "fingerprint", Strictness.MODEL),
         ("VERIFY", "0.01", "verify", 0.01),
@@ -113,7 +115,9 @@ BAD = [
     (variable("MEMORY"), SIZE, ["much", "-1", "1.5.2", "9" * 400]),
     (variable("MODE"), "is not one of rw, ro, refresh, off", ["write", "r", "rw,ro"]),
     (variable("MAX_SIZE"), SIZE, ["10 Gb/s", "9" * 400]),
-    (variable("TTL"), "is not a duration such as 90, 15m, 24h or 30d", ["soon", "1ms"]),
+    (variable("TTL"), "is not a duration such as 90, 15m, 24h or 30d", ["soon", "1ms", "a=soon"]),
+    (variable("TTL"), "is not longer than nothing", ["0", "1h,a=0"]),
+    (variable("TTL"), "is not a duration, or several such as 30d,funasr=2h", ["1h,2h", "=1h"]),
     (variable("FINGERPRINT"), "is not one of model, strict", ["loose", "1"]),
     (
         variable("VERIFY"),

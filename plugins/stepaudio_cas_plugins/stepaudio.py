@@ -196,6 +196,15 @@ def _whisper_parts(pipeline: Any, network: Any) -> Parts:
 plugin = Plugin(
     name="stepaudio",
     loader="stepaudio_cas_plugins.stepaudio_host:load",
+    service="stepaudio_cas_plugins.stepaudio_host:serve",
+    stages={
+        "llm": ("llm:LanguageModel.generate", "generation.utils:GenerationMixin.generate"),
+        "vocoder": (
+            "cli.cosyvoice:CosyVoice.token2wav_nonstream",
+            "cli.cosyvoice:CosyVoice.token_to_wav_offline",
+            "vocoder:CosyVoice.token2wav",
+        ),
+    },
     classes=(
         HostClass(
             name="StepAudioTokenizer",
@@ -215,6 +224,7 @@ plugin = Plugin(
                     model=_tokenizer,
                     deterministic=False,  # the encoder's frontend dithers
                     results=3,
+                    names=("speech_tokens", "vq02", "vq06"),
                 ),
             ),
         ),

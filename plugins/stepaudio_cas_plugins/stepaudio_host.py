@@ -59,6 +59,34 @@ def load(  # noqa: PLR0917 - called by name
     return asks
 
 
+def serve(  # noqa: PLR0917 - called by name
+    model: str,
+    text: str = "Good morning, and welcome to the early news.",
+    prompt_text: str = "",
+    tokenizer: str = "",
+    tts: str = "",
+    funasr: str = "",
+    package: str = "",
+) -> Callable[[str], object]:
+    """Load the whole host, language model and vocoder too, as its server does.
+
+    model        the folder that app.py is given
+    text         what each request has said
+    prompt_text  what is said in the recording
+    tokenizer, tts, funasr, package  as for prewarm
+    """
+    _without_cuda()
+    folder = tokenizer or _first(model, "Step-Audio-Tokenizer") or model
+    package = package or _find_package(sys.path[0])
+    made = _tokenizer(_module(package, "tokenizer"), folder, funasr)
+    kind = _module(package, "tts").StepAudioTTS
+    voice = tts or _first(model, *_VOICES) or model
+    service = kind(voice, made, **_fitting(kind, {"model_source": "local"}))
+    if not hasattr(service, "clone"):
+        raise LookupError("this host's StepAudioTTS has no clone; see cas-tool bench --encode")
+    return lambda path: service.clone(path, prompt_text, text)
+
+
 def _direct(tokenizer: Any, load_audio: Callable[[str], Any], name: str) -> Callable[[str], object]:
     def tokens(path: str) -> object:
         audio, rate = load_audio(path)

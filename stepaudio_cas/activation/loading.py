@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from stepaudio_cas.activation.plugin import Method, Plugin
     from stepaudio_cas.runtime.attended import Asked, Attended
+    from stepaudio_cas.runtime.cache import Cache
     from stepaudio_cas.store.store import Store
 
 FORMS: Final = "PLUGIN:FOLDER?option=value&… or FOLDER/MODULE:FACTORY?option=value&…"
@@ -89,6 +90,11 @@ class Host:
         """Wait for what is written in the background; return whether all of it was."""
         return self._cache.flush(seconds)
 
+    def again(self) -> None:
+        """Ask stores again that have failed."""
+        for tier in self._cache.chain.tiers:
+            tier.again()
+
     def close(self, seconds: float = 600.0) -> bool:
         """Finish what is written in the background; return whether all of it was."""
         written = self.settle(seconds)
@@ -96,11 +102,12 @@ class Host:
         return written
 
 
-def parse_host(text: str) -> HostSpec:
+def parse_host(text: str, *, whole: bool = False) -> HostSpec:
     """Read what `--host` says. Raises `SettingError` that says what is allowed.
 
     `PLUGIN:FOLDER?…` has a plugin load the code in FOLDER; `FOLDER/MODULE:FACTORY?…` calls a
-    function of your own. Either gets the options as keyword arguments.
+    function of your own. Either gets the options as keyword arguments. With `whole`, a plugin
+    that can load all of the host does.
     """
     before, colon, rest = text.strip().partition(":")
     place, _, query = rest.partition("?")
@@ -112,7 +119,7 @@ def parse_host(text: str) -> HostSpec:
         folder = os.path.abspath(os.path.expanduser(unquote(place)))
         if not os.path.isdir(folder):
             raise SettingError(f"--host {text!r}: {folder} is not a folder")
-        module, _, function = plugin.loader.partition(":")
+        module, _, function = _loader(plugin, whole=whole).partition(":")
         return HostSpec(text, folder, module, function, options)
     folder, name = os.path.split(os.path.abspath(os.path.expanduser(before)))
     name = name.removesuffix(".py")
@@ -139,11 +146,15 @@ def loaders() -> dict[str, Plugin]:
     return {plugin.name: plugin for plugin in Registry.discover().plugins if plugin.loader}
 
 
-def describe_loaders() -> str:
-    """Say what each plugin takes, for a help page."""
+def _loader(plugin: Plugin, *, whole: bool) -> str:
+    return (plugin.service if whole else "") or plugin.loader
+
+
+def describe_loaders(*, whole: bool = False) -> str:
+    """Say what each plugin takes, for a help page; with `whole`, to load all of a host."""
     parts = []
     for name, plugin in loaders().items():
-        function = _function(*plugin.loader.split(":"))
+        function = _function(*_loader(plugin, whole=whole).split(":"))
         takes = "&".join(
             f"{p.name}=…" if p.default is p.empty else f"[{p.name}=…]"
             for p in inspect.signature(function).parameters.values()
@@ -155,12 +166,20 @@ def describe_loaders() -> str:
 
 def load_host(spec: HostSpec, cache: Attended) -> Host:
     """Load it into this process. Raises `SettingError` for options, `HostError` for the rest."""
+    asks, plugins = load_asks(spec, cache)
+    cache.forms = methods_of(plugins)
+    return Host(asks, cache)
+
+
+def load_asks(
+    spec: HostSpec, cache: Cache
+) -> tuple[Sequence[Callable[[str], object]], Sequence[Plugin]]:
+    """Do the same with any cache; return what the host can be asked, and the plugins."""
     use_cache(cache)
     finder = install() or installed()
     registry = finder.discover() if finder is not None else None
     if registry is None:
         raise HostError("the plugins cannot be looked for")
-    cache.forms = methods_of(registry.plugins)
     sys.path[:0] = [spec.folder]
     try:
         function = _function(spec.module, spec.function)
@@ -174,7 +193,7 @@ def load_host(spec: HostSpec, cache: Attended) -> Host:
     asks = (asks,) if callable(asks) else tuple(asks)
     if not asks or not all(map(callable, asks)):
         raise HostError(f"{spec.module}:{spec.function} returned nothing that takes a path")
-    return Host(asks, cache)
+    return asks, registry.plugins
 
 
 def methods_of(plugins: Sequence[Plugin]) -> dict[str, Method]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from stepaudio_cas import arrays
+from stepaudio_cas.activation import network
+from stepaudio_cas.activation.several import Several
 from stepaudio_cas.activation.source import texts_of
+from stepaudio_cas.activation.streams import describe_stream, detached, is_stream, leave_read
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import digest_array
@@ -18,12 +21,15 @@ from stepaudio_cas.identity.files import FileDigests
 from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint
 from stepaudio_cas.identity.platform import describe_platform
 from stepaudio_cas.identity.recipe import Input, Recipe, as_input, file_input, recipe_of
+from stepaudio_cas.runtime.call import LEFT_ALONE
 from stepaudio_cas.runtime.decorator import Cached
 from stepaudio_cas.runtime.interrupts import reraise_interrupt
 from stepaudio_cas.settings import Strictness
+from stepaudio_cas.tuning.effects import effects, marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from inspect import Signature
 
     from stepaudio_cas.activation.plugin import Method, Model, Role
     from stepaudio_cas.activation.source import HostSource
@@ -55,6 +61,7 @@ class HostMethod(Cached[Any]):
             deterministic=method.deterministic,
             restore=None,
             keep=method.keep,
+            pack=method.pack,
         )
         self.method = method
         self.original = original
@@ -62,11 +69,34 @@ class HostMethod(Cached[Any]):
         self._roles = list(method.arguments.items())
         self._strict = cache.strictness is Strictness.STRICT
         self._loaded: dict[tuple[int, ...], _Loaded] = {}
+        self._several = Several(cache, self, method.items) if method.items is not None else None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do a call as `Cached`; on several items, as that many calls at once."""
+        if self._several is not None and self._cache.enabled:
+            values = self._several(args, kwargs)
+            if values is not LEFT_ALONE:
+                return values
+        return super().__call__(*args, **kwargs)
 
     @property
     def name(self) -> str:
         """How it is called in keys and statistics."""
         return self._name
+
+    @property
+    def signature(self) -> Signature:
+        """What the host's method takes, the instance first."""
+        return self._signature
+
+    @property
+    def repeats(self) -> bool:
+        """Whether two runs agree, as far as that does not depend on the model."""
+        return self._deterministic
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Name every argument, the instance first."""
+        return self._bind(args, kwargs)
 
     def keep_under(
         self,
@@ -85,12 +115,18 @@ class HostMethod(Cached[Any]):
             label=label,
             restore=self._restorer(args, kwargs),
             keep=self._keep,
+            pack=self._pack,
         )
 
     def recipe(self, *args: Any, **kwargs: Any) -> Recipe:
         """Describe a call on an instance."""
-        arguments = self._bind(args, kwargs)
+        return self.describe(self._bind(args, kwargs))
+
+    def describe(self, arguments: Mapping[str, Any]) -> Recipe:
+        """Describe a call whose arguments have been named."""
         instance = arguments[self._names[0]]
+        if self.method.resolve is not None:
+            arguments = self.method.resolve(instance, arguments)
         inputs: dict[str, Input] = {}
         params: dict[str, Any] = {}
         for name, role in self._roles:
@@ -106,10 +142,18 @@ class HostMethod(Cached[Any]):
         params: dict[str, Any],
     ) -> None:
         kind = role.kind
-        if kind == "value":
+        if kind == "value" or (kind == "content" and value is None):
             params[name] = value
-        elif kind == "content" or (kind == "path" and arrays.is_array(value)):
+        elif kind in {"content", "path"} and type(value) in {list, tuple}:
+            params[name] = f"{type(value).__name__} of {len(value)}"
+            for place, item in enumerate(value):
+                self._describe(f"{name}[{place}]", role, item, inputs, params)
+        elif kind == "content" or (
+            kind == "path" and (type(value) is bytes or arrays.is_array(value))
+        ):
             inputs[name] = as_input(value)
+        elif kind == "path" and is_stream(value) and self.method.restore is not None:
+            inputs[name] = describe_stream(name, value, params)
         elif kind == "path":
             if not isinstance(value, (str, os.PathLike)):
                 raise Bypass("unsupported-input", f"{name} is a {type(value).__qualname__}")
@@ -136,7 +180,11 @@ class HostMethod(Cached[Any]):
         What cannot be described yet, because it is loaded later, is described at its first call.
         """
         try:
-            self.fingerprint(instance)
+            model = self.method.model(instance)
+            if model is not None and model.networks:
+                self._load(model)  # its weights are not there yet
+            else:
+                self.fingerprint(instance)
         except (Exception, SystemExit) as error:  # the first call says what is wrong
             reraise_interrupt(error)
 
@@ -150,36 +198,44 @@ class HostMethod(Cached[Any]):
             raise Bypass("random-result", "a strict fingerprint allows no random results")
         state = self._source.state(instance, self.method.name)
         loaded = self._load(model)
-        key = state, _telling(model.settings)
+        if model.networks:
+            model = model._replace(settings={**model.settings, **network.describe(model.networks)})
+        tuning = effects.of(model.loaded, loaded.marks) if effects.active else {}
+        key = state, _telling({**model.settings, "tuning": tuning} if tuning else model.settings)
         made = loaded.fingerprints.get(key)
         if made is None:
-            made = self._make(instance, model, loaded)
+            made = self._make(instance, model, loaded, tuning)
             if len(loaded.fingerprints) >= _REMEMBERED:
                 loaded.fingerprints.clear()
             loaded.fingerprints[key] = made
             self._cache.recorder.log.info(f"{self._name}: model fingerprint {made.id[:16]}")
         return made
 
-    def _make(self, instance: Any, model: Model, loaded: _Loaded) -> Fingerprint:
+    def _make(
+        self, instance: Any, model: Model, loaded: _Loaded, tuning: dict[str, Any]
+    ) -> Fingerprint:
+        tuned = {"tuning": tuning} if tuning else {}
         return make_fingerprint(
             files=loaded.files,
-            settings={**loaded.settings, **model.settings},
+            settings={**loaded.settings, **model.settings, **tuned},
             source={**loaded.source, **self._source.texts(instance, self.method.name)},
             runtime={**describe_platform(), **_effective(model)} if self._strict else {},
         )
 
     def _load(self, model: Model) -> _Loaded:
         """Describe the loaded objects, once: their files may be others by the next time."""
-        key = tuple(map(id, model.loaded))
+        things = (*model.loaded, *model.networks.values())
+        key = tuple(map(id, things))
         known = self._loaded.get(key)
-        if known is not None and known.holds(model.loaded):
+        if known is not None and known.holds(things):
             return known
         parts = model.parts()
         settings = dict(parts.settings)
         for name, array in parts.arrays.items():
             settings[name] = digest_array(array)
         files = {role: path for role, path in parts.files.items() if path is not None}
-        made = _Loaded(model.loaded, self._digests(files), settings, texts_of(parts.code))
+        texts = texts_of([*parts.code, *network.kinds(model.networks)])
+        made = _Loaded(things, self._digests(files), settings, texts)
         if len(self._loaded) >= _REMEMBERED:
             self._loaded.clear()
         self._loaded[key] = made
@@ -200,7 +256,18 @@ class HostMethod(Cached[Any]):
         restore = self.method.restore
         if restore is None:
             return None
-        return lambda value: restore(args[0], self._bind(args, kwargs), value)
+
+        def give(value: Any) -> Any:
+            arguments = self._bind(args, kwargs)
+            leave_read(arguments[name] for name, role in self._roles if role.kind == "path")
+            return restore(args[0], arguments, value)
+
+        return give
+
+    def _snapshot(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+        return super()._snapshot(
+            tuple(map(detached, args)), {name: detached(arg) for name, arg in kwargs.items()}
+        )
 
 
 class _Loaded:
@@ -214,6 +281,7 @@ class _Loaded:
         source: dict[str, str],
     ) -> None:
         self._things = [_reference(thing) for thing in things]
+        self.marks = marks_of(things)
         self.files = files
         self.settings = settings
         self.source = source
@@ -248,6 +316,7 @@ def _reference(thing: Any) -> Callable[[], Any]:
 
 
 def _effective(model: Model) -> dict[str, Any]:
-    """Say which providers the ONNX sessions really use: CUDA silently falls back to the CPU."""
+    """Say which providers and devices are really used: CUDA silently falls back to the CPU."""
     sessions = [thing for thing in model.loaded if hasattr(thing, "get_providers")]
-    return {f"providers{n}": list(s.get_providers()) for n, s in enumerate(sessions)}
+    providers = {f"providers{n}": list(s.get_providers()) for n, s in enumerate(sessions)}
+    return {**providers, **network.devices(model.networks)}

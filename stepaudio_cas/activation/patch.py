@@ -31,7 +31,7 @@ def patch_class(
     cache = shared_cache()
     if not cache.enabled:
         return []
-    fitting = [method for method in host.methods if _fits(plugin, host, method, found, module)]
+    fitting = _fitting(plugin, host, found, module)
     if not fitting:
         return []
     source = HostSource(found, host.helpers, namespace, module)
@@ -57,16 +57,26 @@ def patch_class(
     return names
 
 
-def _fits(plugin: Plugin, host: HostClass, method: Method, found: type, module: str) -> bool:
-    original = vars(found).get(method.name)
-    if hasattr(original, MARK):
-        return False
-    trouble = misfit(method, original)
+def _fitting(plugin: Plugin, host: HostClass, found: type, module: str) -> list[Method]:
+    """Choose for each name the first method that fits; say of the others why there is none."""
+    chosen: dict[str, Method] = {}
+    troubles: dict[str, str] = {}
+    for method in host.methods:
+        name, original = method.name, vars(found).get(method.name)
+        if name in chosen or hasattr(original, MARK):
+            continue
+        trouble = misfit(method, original)
+        if trouble:
+            troubles.setdefault(name, trouble)
+        else:
+            chosen[name] = method
     said = _refused.setdefault(found, set())
-    if trouble and trouble not in said:  # other modules have the same class
-        said.add(trouble)
-        say(f"{plugin.name}: {module}.{host.name}.{method.name} is left alone: {trouble}")
-    return not trouble
+    for name, trouble in troubles.items():
+        line = f"{name} is left alone: {trouble}"
+        if name not in chosen and line not in said:  # other modules have the same class
+            said.add(line)
+            say(f"{plugin.name}: {module}.{host.name}.{line}")
+    return list(chosen.values())
 
 
 def misfit(method: Method, original: Any) -> str:

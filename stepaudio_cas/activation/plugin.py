@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stepaudio_cas.errors import Bypass as Bypass  # noqa: PLC0414 - plugins raise it
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +23,7 @@ class Role(NamedTuple):
 
 
 def content() -> Role:
-    """Tell the array, tensor or bytes by what it holds."""
+    """Tell the array, tensor or bytes by what it holds; None, where it may be left out, is told."""
     return Role("content")
 
 
@@ -31,8 +33,19 @@ def value() -> Role:
 
 
 def path() -> Role:
-    """Tell a file by its content. An array or tensor in its place is told by its own."""
+    """Tell a file by its content. An array, tensor or bytes in its place are told by their own.
+
+    So is an open file, if the method has a `restore`; on a hit it is left at its end, as read.
+    Of several in a list or tuple, here and in `content()`, each is told, and how many there are.
+    """
     return Role("path")
+
+
+def digest(thing: Any) -> str:
+    """Tell an array, tensor or bytes by what it holds, for a setting."""
+    from stepaudio_cas.identity import digest as digests  # noqa: PLC0415 - not while hosts start
+
+    return digests.digest_bytes(thing) if type(thing) is bytes else digests.digest_array(thing)
 
 
 def ignored() -> Role:
@@ -66,12 +79,31 @@ class Model(NamedTuple):
     `loaded` are the objects that hold the model: as long as they are the same ones, `parts` is
     not called again. `settings` are values that may differ from call to call, read each time.
     `deterministic` says whether two runs agree, where that depends on how the model is set.
+    `networks` are torch modules by role. Nothing else need be said of them: their tensors are told
+    by content, once and whenever they have changed, their hyperparameters and the source of their
+    classes too; in training mode the call is passed through.
     """
 
     loaded: tuple[Any, ...]
     parts: Callable[[], Parts]
     settings: Mapping[str, Any] = {}
     deterministic: bool | None = None
+    networks: Mapping[str, Any] = {}
+
+
+class Items(NamedTuple):
+    """How a call on several items is told as calls on one item each.
+
+    `split` gets the instance and the arguments by name, and returns the arguments of such a call
+    for each item, in order, or None where it is one already. All of them are looked up at once.
+    `some` gets the arguments and positions, and returns those of one call on these items: then the
+    host computes what is missing in that one call, else item by item. Each call returns a list
+    with a value for each of its items; `restore` gets the list of them all, each as the host has
+    returned it or as it was packed.
+    """
+
+    split: Callable[[Any, Mapping[str, Any]], Sequence[Mapping[str, Any]] | None]
+    some: Callable[[Mapping[str, Any], Sequence[int]], Mapping[str, Any]] | None = None
 
 
 class Method(NamedTuple):
@@ -81,13 +113,23 @@ class Method(NamedTuple):
     has others is another version, and is left alone with a line that says so. `model` looks at
     the instance; while nothing is loaded it returns None, and the call is not cached.
     `deterministic` is False if two runs differ. `restore` gets the instance, the arguments by
-    name and a kept value, and puts it where the host would have had it. `keep` looks at a result
+    name and a kept value, and puts it where the host would have had it. `pack` makes plain values
+    of a result that is of a class of its own; `restore` makes it again. `keep` looks at a result
     and says whether it is worth keeping (an empty text after an error is not). `version` is
     raised when a plugin changes the meaning of its keys.
+
+    `resolve` gets the instance and the arguments by name, and returns them as the roles are to see
+    them: what stands for the same made the same, defaults that the instance keeps filled in. It
+    raises `Bypass` with a reason for calls that are not to be cached. `items` is for methods that
+    take several recordings at once.
+
+    Several methods of one name in a class are versions of a host: the first that fits is taken.
 
     The last two are for `cas-tool explain`, which finds keys without computing: `results` is how
     many values the method returns, and `composed` says that it does little itself but call other
     cached methods.
+
+    `names` are those of the values in the tuple it returns, for people.
     """
 
     name: str
@@ -99,6 +141,10 @@ class Method(NamedTuple):
     version: int = 1
     results: int = 1
     composed: bool = False
+    pack: Callable[[Any], Any] | None = None
+    resolve: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    items: Items | None = None
+    names: Sequence[str] = ()
 
 
 class HostClass(NamedTuple):
@@ -128,16 +174,27 @@ class Plugin(NamedTuple):
 
     `loader` names a function, as "module:function", that loads what encodes a voice outside the
     host's server, with the host's own code: see docs/plugins.md.
+
+    The last two are for `cas-tool bench`. `service` names a function like `loader` that loads the
+    whole host, and returns what does a request from end to end with a recording. `stages` names
+    methods, as "module:Class.method", in which such a request spends its time, by what they are
+    ("llm", "vocoder"); what the plugin caches need not be named.
     """
 
     name: str
     classes: Sequence[HostClass]
     loader: str = ""
+    service: str = ""
+    stages: Mapping[str, Sequence[str]] = {}
 
 
 def check(plugin: Plugin) -> None:
     """Raise `TypeError` for the mistakes that are easily made in a declaration."""
     _expect(plugin.loader, str, "the loader")
+    _expect(plugin.service, str, "the service")
+    for stage, methods in plugin.stages.items():
+        if isinstance(methods, str):
+            raise TypeError(f"stage {stage}: {methods!r} is one name where several are due")
     for host in plugin.classes:
         _expect(host, HostClass, "a class")
         for names in (host.modules, host.owns, host.helpers, host.requests):
@@ -147,6 +204,8 @@ def check(plugin: Plugin) -> None:
                 _expect(name, str, f"{host.name}: a name")
         for method in host.methods:
             _expect(method, Method, f"{host.name}: a method")
+            if method.items is not None:
+                _expect(method.items, Items, f"{host.name}.{method.name}: what takes items apart")
             for role in method.arguments.values():
                 _expect(role, Role, f"{host.name}.{method.name}: the role of an argument")
 

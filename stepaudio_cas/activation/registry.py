@@ -8,9 +8,11 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import ModuleType
     from typing import Any
 
     from stepaudio_cas.activation.plugin import HostClass, Plugin
+    from stepaudio_cas.activation.tuning import Tuners
 
 GROUP = "stepaudio_cas.plugins"
 
@@ -18,11 +20,22 @@ GROUP = "stepaudio_cas.plugins"
 class Registry:
     """Plugins, and which module and class names concern them."""
 
-    def __init__(self, plugins: Iterable[Plugin], troubles: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[Plugin],
+        troubles: Iterable[str] = (),
+        tuners: Tuners | None = None,
+        panel: ModuleType | None = None,
+    ) -> None:
         self.plugins = list(plugins)
         self.troubles = list(troubles)
+        self._tuners, self._panel = tuners, panel
         self._classes = [(plugin, host) for plugin in self.plugins for host in plugin.classes]
         self.tails = frozenset(tail for _, host in self._classes for tail in host.modules)
+        if tuners is not None:
+            self.tails |= tuners.tails
+        if panel is not None:
+            self.tails |= panel.TAILS
         self.class_names = frozenset(host.name for _, host in self._classes)
 
     @classmethod
@@ -45,7 +58,7 @@ class Registry:
             except (Exception, SystemExit) as error:  # a plugin does not end the host either
                 trouble = f"{type(error).__name__}: {error}"
                 troubles.append(f"plugin {name} ({reference}) is skipped: {trouble}")
-        return cls(plugins, troubles)
+        return cls(plugins, troubles, _tuners(troubles), _panel(troubles))
 
     def report(self) -> None:
         """Say what was wrong with the plugins."""
@@ -55,6 +68,10 @@ class Registry:
     def apply(self, namespace: Mapping[str, Any], module: str) -> bool:
         """Patch the host classes in a module; return whether there was one."""
         there = False
+        if self._tuners is not None:
+            self._tuners.apply(namespace, module)
+        if self._panel is not None:
+            self._panel.apply(namespace, module)
         for plugin, host in self._classes:
             found = namespace.get(host.name)
             if not isinstance(found, type) or not is_host(found, host):
@@ -77,11 +94,7 @@ def is_host(found: type, host: HostClass) -> bool:
 
 def load(reference: str) -> Plugin:
     """Import what an entry point refers to, and see that it is a plugin."""
-    module, _, attribute = reference.partition(":")
-    __import__(module)
-    found: Any = sys.modules[module]
-    for part in attribute.split("."):
-        found = getattr(found, part)
+    found = resolve(reference)
     from stepaudio_cas.activation.plugin import Plugin, check  # noqa: PLC0415 - imports `typing`
 
     if not isinstance(found, Plugin):
@@ -90,16 +103,26 @@ def load(reference: str) -> Plugin:
     return found
 
 
-def entry_points(troubles: list[str] | None = None) -> dict[str, str]:
-    """Find the entry points of our group in all installed distributions.
+def resolve(reference: str) -> Any:
+    """Import what an entry point refers to."""
+    module, _, attribute = reference.partition(":")
+    __import__(module)
+    found: Any = sys.modules[module]
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def entry_points(troubles: list[str] | None = None, group: str = GROUP) -> dict[str, str]:
+    """Find the entry points of a group of ours in all installed distributions.
 
     `importlib.metadata` does the same in ten times the time, which every process of the host
     would pay at its start.
     """
     found: dict[str, str] = {}
     for folder in dict.fromkeys(sys.path):
-        for text in _entry_point_files(folder or "."):
-            for name, reference in _group_of(text):
+        for text in _entry_point_files(folder or ".", group):
+            for name, reference in _group_of(text, group):
                 if found.setdefault(name, reference) != reference and troubles is not None:
                     troubles.append(
                         f"plugin {name} ({reference}) is skipped: {found[name]} has the same name"
@@ -107,7 +130,7 @@ def entry_points(troubles: list[str] | None = None) -> dict[str, str]:
     return found
 
 
-def _entry_point_files(folder: str) -> Iterator[str]:
+def _entry_point_files(folder: str, group: str) -> Iterator[str]:
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -119,19 +142,43 @@ def _entry_point_files(folder: str) -> Iterator[str]:
                     text = file.read()
             except (OSError, UnicodeError):
                 continue
-            if GROUP in text:
+            if group in text:
                 yield text
 
 
-def _group_of(text: str) -> Iterator[tuple[str, str]]:
+def _group_of(text: str, group: str) -> Iterator[tuple[str, str]]:
     section = ""
     for line in text.splitlines():
         line = line.strip()  # noqa: PLW2901
         if line.startswith("["):
             section = line.strip("[]").strip()
-        elif section == GROUP and "=" in line and not line.startswith(("#", ";")):
+        elif section == group and "=" in line and not line.startswith(("#", ";")):
             name, _, reference = line.partition("=")
             yield name.strip(), reference.partition("[")[0].strip()
+
+
+def _tuners(troubles: list[str]) -> Tuners | None:
+    if not (os.environ.get("STEPAUDIO_CAS_TUNE") or os.environ.get("STEPAUDIO_CAS_CONFIG")):
+        return None
+    try:
+        from stepaudio_cas.activation.tuning import discover  # noqa: PLC0415 - only where asked
+
+        return discover(troubles)
+    except Exception as error:  # plugins have their turn all the same
+        troubles.append(f"nothing is tuned: {type(error).__name__}: {error}")
+        return None
+
+
+def _panel(troubles: list[str]) -> ModuleType | None:
+    if not (os.environ.get("STEPAUDIO_CAS_PANEL") or os.environ.get("STEPAUDIO_CAS_CONFIG")):
+        return None
+    try:
+        from stepaudio_cas.activation import panel  # noqa: PLC0415 - only where asked
+
+        return panel if panel.wanted() else None
+    except Exception as error:
+        troubles.append(f"there is no panel: {type(error).__name__}: {error}")
+        return None
 
 
 def _allowed() -> set[str] | None:

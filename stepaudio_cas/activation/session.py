@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from stepaudio_cas.settings import read_settings
 if TYPE_CHECKING:
     from stepaudio_cas.activation.presets import Presets
     from stepaudio_cas.runtime.cache import Cache
+    from stepaudio_cas.web.inside import Inside
 
 
 class Session:
@@ -21,6 +24,7 @@ class Session:
         self._lock = threading.Lock()
         self._cache: Cache | None = None
         self._presets: Presets | None = None
+        self._http: Inside | None = None
         self._asked = False
         survive_fork(self)
 
@@ -34,14 +38,24 @@ class Session:
                 from stepaudio_cas.runtime.opening import open_cache  # noqa: PLC0415 - heavy
 
                 self._cache = open_cache()
+                self._serve(self._cache)
             return self._cache
+
+    def _serve(self, cache: Cache) -> None:
+        """Have `STEPAUDIO_CAS_HTTP` answered, by a thread that the host never waits for."""
+        settings, _ = read_settings()
+        if settings.http and cache.enabled and cache.chain.tiers:
+            from stepaudio_cas.web.inside import Inside  # noqa: PLC0415 - rare
+
+            self._http = Inside(cache, settings)
+            self._http.start()
 
     def presets(self) -> Presets | None:
         """Return what encodes the voices of `STEPAUDIO_CAS_WATCH`, if there is something to do."""
         with self._lock:
             if self._asked:
                 return self._presets
-        folders = read_settings()[0].watch
+        folders = _watched()
         cache = self.cache() if folders else None
         with self._lock:
             if not self._asked and cache is not None:
@@ -58,6 +72,20 @@ class Session:
         """Have classes that are patched from now on use this cache, and watch nothing."""
         with self._lock:
             self._cache, self._presets, self._asked = cache, None, True
+
+
+def _watched() -> tuple[str, ...]:
+    """Name the folders of `STEPAUDIO_CAS_WATCH`, and that of voices that are sent over HTTP."""
+    settings, _ = read_settings()
+    if not (settings.watch and settings.http and settings.http_token_file):
+        return settings.watch
+    from stepaudio_cas.prewarm.state import default_spool  # noqa: PLC0415 - rare
+
+    spool = default_spool()
+    with contextlib.suppress(OSError):
+        os.makedirs(spool, mode=0o700, exist_ok=True)
+        return (*settings.watch, spool)
+    return settings.watch
 
 
 _session = Session()

@@ -9,7 +9,7 @@ import pytest
 from tests.activation.deployments import REPOSITORY, Environment, Host, build, succeed
 
 PAGE = (REPOSITORY / "docs" / "plugins.md").read_text()
-BLOCK = re.compile(r"`([\w./]+)`[^`]*(?:`embedding`[^`]*)?:\n\n```\w+\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"`([\w/]+\.\w+)`[^`]*(?:`embedding`[^`]*)?:\n\n```\w+\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")

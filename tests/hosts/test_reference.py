@@ -46,7 +46,8 @@ def test_without_the_variable_nothing_of_ours_is_loaded_or_said(runs):
 def test_with_the_variable_the_host_s_classes_are_announced_once(runs):
     announced = [line for line in runs["first"]["start"] if " cached in " in line]
     classes = [re.search(r"\.(\w+): [\w, ]+ cached in ", line)[1] for line in announced]
-    assert sorted(classes) == ["CosyVoiceFrontEnd", "StepAudioTTS", "StepAudioTokenizer"]
+    others = ["AutoModel"]  # FunASR's, which the tokenizer has
+    assert sorted(classes) == [*others, "CosyVoiceFrontEnd", "StepAudioTTS", "StepAudioTokenizer"]
     assert "stepaudio_cas_plugins.stepaudio" in results(runs["first"])[MODULES]
 
 

@@ -5,11 +5,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from stepaudio_cas_plugins import stepaudio
 
 from stepaudio_cas.activation import patch
 from stepaudio_cas.activation.registry import is_host
 from tests.plugins import hosts
+from tests.plugins.proofs import Start
 
 MODULES = {
     "funasr_parts": hosts.FUNASR,
@@ -91,3 +93,35 @@ def start(model, tmp_path, open_cache, monkeypatch):
         return Host(tmp_path, open_cache(**settings or {}), monkeypatch, texts)
 
     return start_
+
+
+@pytest.fixture
+def start_host(tmp_path, open_cache, monkeypatch):
+    """Start a small host anew, as in a new process, patched by a plugin."""
+
+    started = []
+
+    def start_(plugin, **settings):
+        for before in started:
+            before.cache.flush()  # what is found now is a matter of keys alone
+        code = tmp_path / "code"
+        code.mkdir(exist_ok=True)
+        started.append(Start(plugin, code, open_cache(**settings), monkeypatch))
+        return started[-1]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small models only wait for each other
+    yield start_
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two recordings of one second."""
+    made = []
+    for seed in range(2):
+        samples = np.random.default_rng(seed).normal(scale=3000, size=24000).astype("<i2")
+        path = tmp_path / f"voice{seed}.wav"
+        path.write_bytes(b"RIFF".ljust(44, b"\0") + samples.tobytes())
+        made.append(path)
+    return made

@@ -73,14 +73,14 @@ def load(tmp_path, monkeypatch, transformers):
     (model / "Step-Audio-Tokenizer").mkdir(parents=True)
     before = set(sys.modules)
 
-    def load_(folder=".", loaded='"at once"', texts=(), **options):
+    def load_(folder=".", loaded='"at once"', texts=(), how=stepaudio_host.load, **options):
         home = code / folder
         home.mkdir(parents=True, exist_ok=True)
         modules = {"tokenizer": TOKENIZER.format(loaded=loaded), "utils": UTILS, "tts": TTS}
         for name, text in {**modules, **dict(texts)}.items():
             (home / f"{name}.py").write_text(text)
         monkeypatch.setattr(sys, "path", [str(code), *sys.path])
-        return stepaudio_host.load(**{"model": str(model), **options})
+        return how(**{"model": str(model), **options})
 
     yield load_
     for name in set(sys.modules) - before:
@@ -210,3 +210,28 @@ def test_without_a_gpu_what_names_one_means_the_cpu(place):
 def test_what_names_no_gpu_is_left_as_it_is(place):
     to = stepaudio_host._on_cpu(lambda self, *args, **kwargs: args)
     assert to(None, place) == (place,)
+
+
+WHOLE = """
+class StepAudioTTS:
+    def __init__(self, model_path, audio_tokenizer, model_source="auto"):
+        self.made_with = (model_path, model_source)
+
+    def clone(self, prompt_wav_path, prompt_text, target_text):
+        return (*self.made_with, prompt_wav_path, prompt_text, target_text)
+"""
+
+
+def test_the_whole_host_is_loaded_by_its_own_constructor_and_clones(load, tmp_path):
+    (tmp_path / "model/Step-Audio-EditX").mkdir(parents=True)
+    ask = load(
+        "engine", texts={"tts": WHOLE}, how=stepaudio_host.serve, text="Yes", prompt_text="No"
+    )
+    folder = str(tmp_path / "model/Step-Audio-EditX")
+    assert ask("a.wav") == (folder, "local", "a.wav", "No", "Yes")
+
+
+def test_a_host_that_cannot_clone_is_told_what_to_do(load):
+    text = WHOLE.replace("def clone", "def speak")
+    with pytest.raises(LookupError, match="has no clone; see cas-tool bench --encode"):
+        load(texts={"tts": text}, how=stepaudio_host.serve)

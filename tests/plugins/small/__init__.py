@@ -1,0 +1,1 @@
+"""Small hosts: classes, signatures and files as published projects have them, little behind."""
