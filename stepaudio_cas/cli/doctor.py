@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas import __version__
-from stepaudio_cas.cli.checks import configuration, host, interpreter, plugins, stores
+from stepaudio_cas.cli.checks import configuration, host, interpreter, plugins, stores, tuning
 from stepaudio_cas.cli.checks.finding import Finding, State, worst, wrong
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.context import read
@@ -26,6 +26,7 @@ _TITLES: Final = {
     "plugin": "Plugins",
     "host": "Host",
     "setting": "Settings",
+    "tuning": "Tuning",
     "store": "Stores",
     "state": "Stores",
 }
@@ -79,6 +80,7 @@ def examine(
     if folder is not None:
         findings += host.examine(folder, known)
     findings += configuration.examine(settings, problems, environment)
+    findings += tuning.examine(command, environment)
     findings += _supported(seen.get("schemes", {}), command[0])
     findings += stores.examine(settings)
     return settings, findings, seen

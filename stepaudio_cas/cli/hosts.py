@@ -12,6 +12,7 @@ from stepaudio_cas.errors import SettingError
 from stepaudio_cas.runtime.attended import Attended
 from stepaudio_cas.runtime.opening import build_kind
 from stepaudio_cas.settings import PREFIX, Mode
+from stepaudio_cas.tuning.words import wanted
 
 if TYPE_CHECKING:
     import argparse
@@ -44,6 +45,8 @@ class Opening:
         found = context.read(None)
         for problem in found.problems:
             raise SettingError(str(problem))
+        for trouble in wanted(found.environment)[1]:
+            raise SettingError(trouble)
         settings = found.settings
         settings = settings.override(
             memory=0,
@@ -66,10 +69,10 @@ def add(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument("--verbose", action="store_true", help="show what the host prints")
 
 
-def epilog(example: str) -> str:
+def epilog(example: str, *, whole: bool = False) -> str:
     """Write the end of a help page: an example, and what there is to be said about hosts."""
     try:
-        known = describe_loaders()
+        known = describe_loaders(whole=whole)
     except Exception as error:  # a plugin is no reason to have no help
         known = f"the plugins cannot be asked: {error}"
     return f"example:\n  {example}\n\n{_HELP}\n{known}"

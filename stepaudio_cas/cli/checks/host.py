@@ -8,7 +8,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stepaudio_cas.cli.checks.finding import Finding, ok, warning, wrong
+from stepaudio_cas.cli.checks.finding import Finding, State, ok, warning, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -92,8 +92,13 @@ def _examine_file(
     module = _module_of(path)
     for node in _statements(tree.body):
         if isinstance(node, ast.ClassDef) and node.name in names:
-            for plugin, host in declared[node.name]:
-                yield _compare(plugin, host, Place(shown, module, node))
+            place = Place(shown, module, node)
+            known = [
+                (plugin, host) for plugin, host in declared[node.name] if _is_meant(host, place)
+            ]
+            found = [_compare(plugin, host, place) for plugin, host in known]
+            # Two families of hosts may have a class of one name: who knows it speaks for it.
+            yield from [finding for finding in found if finding.state is State.OK] or found
 
 
 def _read(path: str) -> bytes:
@@ -135,6 +140,11 @@ def _owned(node: ast.ClassDef) -> dict[str, ast.stmt]:
     return names
 
 
+def _is_meant(host: dict[str, Any], place: Place) -> bool:
+    """Tell a class from one that only has its name: by its module, or by what it owns."""
+    return place.module in host["modules"] or _owned(place.node).keys() >= set(host["owns"])
+
+
 def _compare(plugin: str, host: dict[str, Any], place: Place) -> Finding:
     subject = f"{place.module}.{host['name']}"
     what = f"{plugin}: {subject} ({place})"
@@ -145,8 +155,8 @@ def _compare(plugin: str, host: dict[str, Any], place: Place) -> Finding:
         return wrong("host.class", text, _OTHER_VERSION, subject=subject)
     misfits = [
         f"{name}: {trouble}"
-        for name, parameters in host["methods"].items()
-        if (trouble := _misfit(owned.get(name), parameters))
+        for name, versions in host["methods"].items()
+        if (trouble := _misfit_of_all(owned.get(name), versions))
     ]
     if misfits:
         text = f"{what}: {'; '.join(misfits)}"
@@ -157,6 +167,12 @@ def _compare(plugin: str, host: dict[str, Any], place: Place) -> Finding:
         remedy = f"the plugin looks for it in {known}: rename the module, or ask for this one"
         return warning("host.class", text, remedy, subject=subject)
     return ok("host.class", f"{what}: {', '.join(host['methods'])} as known", subject=subject)
+
+
+def _misfit_of_all(node: ast.stmt | None, versions: list[list[str]]) -> str:
+    """Say why a method is none of the versions that the plugin knows."""
+    troubles = [_misfit(node, parameters) for parameters in versions]
+    return troubles[0] if all(troubles) else ""
 
 
 def _misfit(node: ast.stmt | None, knows: list[str]) -> str:

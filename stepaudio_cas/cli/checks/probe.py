@@ -126,7 +126,10 @@ def _declared(host: "Any") -> "dict[str, Any]":
         "name": host.name,
         "modules": list(host.modules),
         "owns": list(host.owns),
-        "methods": {method.name: list(method.arguments) for method in host.methods},
+        "methods": {
+            name: [list(method.arguments) for method in host.methods if method.name == name]
+            for name in dict.fromkeys(method.name for method in host.methods)
+        },
     }
 
 

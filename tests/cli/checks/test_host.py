@@ -13,7 +13,7 @@ PLUGIN = {
             "name": "Encoder",
             "modules": ["encoder", "codec"],
             "owns": ["encode", "rate"],
-            "methods": {"encode": ["audio", "sample_rate"]},
+            "methods": {"encode": [["audio", "sample_rate"]]},
         }
     ],
 }
@@ -119,6 +119,17 @@ def test_a_class_in_a_module_of_another_name_is_a_warning(examine):
     assert found.state.value == "warning"
     assert "only if audio_encoder.py is the script that is run" in found.text
     assert "encoder.py or codec.py" in found.remedy
+
+
+def test_a_class_of_that_name_in_another_module_is_somebody_elses(examine):
+    found = only(examine(auto="class Encoder: pass"))
+    assert (found.name, found.state.value) == ("host", "wrong")
+
+
+def test_a_class_that_one_plugin_knows_is_not_held_against_another(examine, monkeypatch):
+    other = {**PLUGIN["classes"][0], "owns": ["embed"], "methods": {"embed": [["audio"]]}}
+    monkeypatch.setitem(PLUGIN, "classes", [other, *PLUGIN["classes"]])
+    assert only(examine(encoder=FITTING)).state.value == "ok"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How a host is made faster without editing it: what may be asked for, and what came of it."""
