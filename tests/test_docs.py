@@ -22,7 +22,7 @@ from tests.support.values import entry
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 DEPLOY = DOCS / "deploy"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 YAML = sorted(DEPLOY.glob("*.yaml"))
 EVERYTHING = [*PAGES, *sorted(DEPLOY.iterdir())]
 
@@ -33,7 +33,7 @@ KNOWN = {*_READERS, "STEPAUDIO_CAS_CONFIG"}
 
 
 def names(paths):
-    return [path.name for path in paths]
+    return [str(path.relative_to(ROOT)) for path in paths]
 
 
 def operations():
@@ -44,8 +44,10 @@ def section(title):
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", operations(), re.MULTILINE | re.DOTALL)[1]
 
 
-def test_the_table_of_settings_is_complete():
-    listed = re.findall(r"^\| `(STEPAUDIO_CAS\w*)` \|", section("Settings"), re.MULTILINE)
+@pytest.mark.parametrize("name", ["operations.md", "zh/operations.md"])
+def test_the_table_of_settings_is_complete(name):
+    text = (DOCS / name).read_text("utf-8")
+    listed = re.findall(r"^\| `(STEPAUDIO_CAS\w*)` \|", text, re.MULTILINE)
     assert sorted(listed) == sorted(_READERS)
 
 
@@ -114,7 +116,7 @@ def lists(node):
 
 
 ALL_COMMANDS = [
-    pytest.param(words, id=f"{path.name}: {' '.join(words)}")
+    pytest.param(words, id=f"{path.relative_to(ROOT)}: {' '.join(words)}")
     for path in EVERYTHING
     if path.suffix in {".md", ".yaml"}
     for words in commands(path)
@@ -155,12 +157,46 @@ def test_what_is_deployed_has_settings_that_can_be_used(path):
     found = list(environments(list(yaml.safe_load_all(path.read_text("utf-8")))))
     assert found
     for environment in found:
-        plain = {k: re.sub(r"\$\{\w+:-(\w+)\}", r"\1", v) for k, v in environment.items()}
-        settings, problems = read_settings(plain)
-        assert not problems
-        assert settings.stores
-        for url in settings.stores:
-            is_a_place(url)
+        can_be_used(environment)
+
+
+def variables(language, text):
+    """Return the variables that a block, or a unit of systemd, gives to a host."""
+    if language == "yaml":
+        return list(environments(list(yaml.safe_load_all(text))))
+    pairs = re.findall(r"^(?:Environment=|ENV )(\w+)=(\S+)$", text, re.MULTILINE)
+    return [dict(pairs)] if pairs else []
+
+
+SETTING = [
+    pytest.param(environment, id=f"{path.relative_to(ROOT)}: {environment}")
+    for path in [*PAGES, *sorted(DEPLOY.glob("*.service"))]
+    for language, text in (
+        FENCED.findall(path.read_text("utf-8"))
+        if path.suffix == ".md"
+        else [("ini", path.read_text("utf-8"))]
+    )
+    if language in {"yaml", "ini", "dockerfile"}
+    for environment in variables(language, text)
+]
+
+
+@pytest.mark.parametrize("environment", SETTING)
+def test_what_a_page_sets_can_be_used(environment):
+    can_be_used(environment)
+
+
+def test_the_variables_of_pages_and_units_are_found():
+    assert len(SETTING) >= 5
+
+
+def can_be_used(environment):
+    plain = {k: re.sub(r"\$\{\w+:-(\w+)\}", r"\1", v) for k, v in environment.items()}
+    settings, problems = read_settings(plain)
+    assert not problems
+    assert settings.stores
+    for url in settings.stores:
+        is_a_place(url)
 
 
 def is_a_place(url):

@@ -4,9 +4,16 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
+from tests.support import pages
+
 README = Path(__file__).parent.parent / "README.md"
+
+# By how they begin, and why.
+NOT_RUN = {"tools/demo ": "minutes each; the second one is what runs this test"}
+SOMETHING_FOUND = {"cas-tool explain": 1}  # a recording that is not there
 
 
 def blocks(language):
@@ -45,3 +52,30 @@ def test_the_lines_that_the_readme_shows_are_the_lines_that_are_said(tmp_path):
         shape = re.escape(re.sub(r"[\d.]+ (?:µs|ms|s)\b", "<time>", shape))
         pattern = shape.replace("<key>", "[0-9a-f]{12}").replace("<time>", r"[\d.]+ (?:µs|ms|s)")
         assert re.search(pattern, said), (line, said)
+
+
+def test_the_commands_of_the_readme_run_and_print_what_it_shows(
+    tmp_path, redis_url, s3_url, seaweedfs
+):
+    bucket = f"{s3_url}/{uuid.uuid4().hex}"
+    instead = {
+        "redis://cache:6379/0?ttl=7d": f"'{redis_url}&ttl=7d'",
+        "s3://fleet-voices/editx": f"{bucket}/store",
+        "s3://bucket/voices": f"{bucket}/studio",
+    }
+    with pages.Place(tmp_path, **instead) as place:
+        recording = (tmp_path / "srv/presets/ben.wav").read_bytes()
+        assert seaweedfs.ask("PUT", f"{bucket[4:]}/studio/ben.wav", recording) == 200
+        for language, text, heading in pages.blocks(README):
+            if language not in {"sh", "console"} or any(map(text.startswith, NOT_RUN)):
+                continue
+            if heading == "The store in order":
+                place.run_block("sh", "python app.py", {})
+                place.change_model(1)
+                place.let_time_pass(hours=2)
+            place.run_block(language, text, SOMETHING_FOUND)
+
+
+def test_what_is_not_run_is_there():
+    for beginning in NOT_RUN:
+        assert any(text.startswith(beginning) for text in blocks("sh"))
