@@ -20,12 +20,13 @@ BELOW = {
     "store": {"identity", "artifact"},
     "runtime": {"identity", "artifact", "store"},
     "tuning": {"runtime"},
-    "activation": {"identity", "artifact", "store", "runtime", "prewarm", "tuning", "web"},
+    "activation": {"identity", "artifact", "store", "runtime", "prewarm", "tuning"},
     "prewarm": {"identity", "artifact", "store", "runtime"},
     "maintenance": {"identity", "artifact", "store", "runtime"},
+    "web": {"identity", "artifact", "store", "runtime", "activation", "prewarm", "maintenance"},
     "measure": {"identity", "artifact", "store", "runtime", "activation", "tuning"},
 }
-TOP = {"cli", "web", "__main__"}
+TOP = {"cli", "__main__"}
 HEAVY = {"torch", "numpy", "fsspec", "torchaudio", "scipy", "librosa", "onnxruntime", "asyncio"}
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 50
 

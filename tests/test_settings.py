@@ -64,6 +64,9 @@ def test_with_nothing_set_everything_has_its_default():
         ("PLUGINS", "editx, cosyvoice ,", "plugins", ("editx", "cosyvoice")),
         ("WATCH", "/srv/voices, /srv/more voices", "watch", ("/srv/voices", "/srv/more voices")),
         ("WATCH", "off", "watch", ()),
+        ("PANEL", "1", "panel", "on"),
+        ("PANEL", "Voices", "panel", "voices"),
+        ("PANEL", "off", "panel", ""),
     ],
 )
 def test_each_variable_is_read(name, text, field, value):
@@ -125,6 +128,7 @@ BAD = [
         ["2", "-0.1", "1%", "nan", "inf"],
     ),
     (variable("LOG"), "is not one of off, error, info, debug", ["warning", "2"]),
+    (variable("PANEL"), "is not off, on, or voices", ["2", "names"]),
     (variable("DEADLINE"), "is not longer than nothing", ["0", "0s"]),
     (variable("DEADLINE"), "is longer than a day", ["25h", "1000y"]),
 ]

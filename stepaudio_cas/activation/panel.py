@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from stepaudio_cas.activation.registry import resolve
 from stepaudio_cas.activation.session import say
 from stepaudio_cas.settings import read_settings
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 TAILS: Final = frozenset({"blocks"})
 _MODULE: Final = "gradio.blocks"
+_ATTACHING: Final = "stepaudio_cas.web.gradio:attach"
+"""By name, as plugins are: that room stands above this one."""
+
 _MARK: Final = "__stepaudio_cas_panel__"
 _SERVING: Final = ("launch", "validate_queue_settings")
 """Methods that are called when an app is served: by itself, or mounted in another."""
@@ -58,8 +62,6 @@ def _attach(blocks: Any) -> None:
         if _MARK in vars(blocks):
             return
         vars(blocks)[_MARK] = True
-        from stepaudio_cas.web.gradio import attach  # noqa: PLC0415 - heavy, and Gradio's own
-
-        attach(blocks, voices=read_settings()[0].panel == "voices")
+        resolve(_ATTACHING)(blocks, voices=read_settings()[0].panel == "voices")
     except Exception as error:
         say(f"STEPAUDIO_CAS_PANEL: the page is left as it is: {type(error).__name__}: {error}")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas._fork import survive_fork
+from stepaudio_cas.activation.registry import resolve
 from stepaudio_cas.runtime.log import Log
 from stepaudio_cas.settings import read_settings
 
 if TYPE_CHECKING:
     from stepaudio_cas.activation.presets import Presets
     from stepaudio_cas.runtime.cache import Cache
-    from stepaudio_cas.web.inside import Inside
+
+_SERVING: Final = "stepaudio_cas.web.inside:Inside"
+"""By name, as plugins are: that room stands above this one."""
 
 
 class Session:
@@ -24,7 +27,7 @@ class Session:
         self._lock = threading.Lock()
         self._cache: Cache | None = None
         self._presets: Presets | None = None
-        self._http: Inside | None = None
+        self._http: Any = None
         self._asked = False
         survive_fork(self)
 
@@ -45,9 +48,7 @@ class Session:
         """Have `STEPAUDIO_CAS_HTTP` answered, by a thread that the host never waits for."""
         settings, _ = read_settings()
         if settings.http and cache.enabled and cache.chain.tiers:
-            from stepaudio_cas.web.inside import Inside  # noqa: PLC0415 - rare
-
-            self._http = Inside(cache, settings)
+            self._http = resolve(_SERVING)(cache, settings)
             self._http.start()
 
     def presets(self) -> Presets | None:

@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import calendar
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.cli import tables
-from stepaudio_cas.maintenance.facts import audio_seconds, voice
+from stepaudio_cas.maintenance import documents
 from stepaudio_cas.units import show_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from stepaudio_cas.artifact.manifest import Manifest
-    from stepaudio_cas.maintenance.inventory import Kept
 
 DIGITS: Final = 12
 """How much of a key a table shows; log lines show as much."""
 
 COLUMNS: Final = ("key", "what", "voice", "audio", "size", "encode", "used", "pin")
 _NUMBERS: Final = ("audio", "size", "encode", "used")
-_TOLD: Final = (
-    "plugin", "schema", "voice", "label", "model", "object", "audio_seconds", "encode_seconds",
-    "created",
-)  # fmt: skip
 _FIXED: Final = 58
 """Columns of a terminal that are taken by all but `what` and `voice`."""
-
-
-def describe(kept: Kept, *, pinned: bool, pinned_as: str = "") -> dict[str, Any]:
-    """Say an entry in one JSON line; what a damaged one does not tell is None."""
-    manifest = kept.manifest
-    told = _told(manifest, pinned_as) if manifest is not None else dict.fromkeys(_TOLD)
-    return {
-        "key": kept.key,
-        **told,
-        "size": kept.size,
-        "used": at(kept.entry.mtime),
-        "pinned": pinned,
-        "damage": kept.damage.kind if kept.damage is not None else None,
-        "damage_detail": str(kept.damage) if kept.damage is not None else None,
-    }
-
-
-def _told(manifest: Manifest, pinned_as: str) -> dict[str, Any]:
-    values = (
-        manifest.plugin,
-        manifest.schema,
-        voice(manifest, pinned_as),
-        manifest.label,
-        manifest.fingerprint,
-        manifest.object,
-        audio_seconds(manifest),
-        manifest.compute_seconds,
-        manifest.created,
-    )
-    return dict(zip(_TOLD, values, strict=True))
 
 
 def table(lines: Iterable[Mapping[str, Any]]) -> None:
@@ -79,7 +42,7 @@ def table(lines: Iterable[Mapping[str, Any]]) -> None:
                 _seconds(line["audio_seconds"]),
                 show_bytes(line["size"]),
                 _seconds(line["encode_seconds"]),
-                tables.age(now - moment(line["used"])) if line["used"] else "",
+                tables.age(now - documents.moment(line["used"])) if line["used"] else "",
                 "yes" if line["pinned"] else "",
             ]
             for line, what, name in zip(described, whats, voices, strict=True)
@@ -91,19 +54,6 @@ def table(lines: Iterable[Mapping[str, Any]]) -> None:
 def count(number: int) -> str:
     """Say a number of entries."""
     return f"{number:,} entries" if number != 1 else "1 entry"
-
-
-def at(seconds: float) -> str:
-    """Write a moment for programs."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def moment(text: str) -> float:
-    """Read it back; what is no moment was long ago."""
-    try:
-        return float(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")))
-    except ValueError:
-        return 0.0
 
 
 def _forms(line: Mapping[str, Any]) -> list[str]:

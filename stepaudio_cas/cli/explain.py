@@ -10,8 +10,8 @@ from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_first, open_stores
 from stepaudio_cas.errors import CasError, Damaged, SettingError
 from stepaudio_cas.maintenance import explain
+from stepaudio_cas.maintenance.documents import about, at, difference
 from stepaudio_cas.maintenance.explain import Known, Nearest
-from stepaudio_cas.maintenance.facts import voice as name_of
 from stepaudio_cas.maintenance.inventory import manifests
 from stepaudio_cas.maintenance.selection import wanted
 from stepaudio_cas.prewarm.encode import Described, Keys, find_keys
@@ -95,28 +95,6 @@ def _compared(store: Store, a: Manifest, b: Manifest) -> dict[str, Any]:
     return difference(explain.known(store.backend, a), explain.known(store.backend, b))
 
 
-def difference(one: Known, other: Known) -> dict[str, Any]:
-    """Say what differs between two keys, and how else they came to be."""
-    found = explain.differences(one, other)
-    return {
-        "from": about(one.manifest),
-        "to": about(other.manifest),
-        "same": not found,
-        "differences": [difference._asdict() for difference in found],
-        "hints": [hint._asdict() for hint in explain.hints(one, other)] if found else [],
-    }
-
-
-def about(manifest: Manifest) -> dict[str, Any]:
-    """Say which entry it is."""
-    return {
-        "key": manifest.key,
-        "schema": manifest.schema,
-        "voice": name_of(manifest),
-        "created": manifest.created,
-    }
-
-
 def _explain_voices(options: argparse.Namespace, words: Sequence[str]) -> int:
     stores = open_stores(options)
     search = find(words)
@@ -184,7 +162,7 @@ def _call(
         return {**said, "key": None, "state": _NO_KEY, "store": None, "nearest": []}
     store = where[manifest.key]
     said |= {"key": manifest.key, "state": _THERE if store else _MISSING, "store": store or None}
-    today = manifest._replace(created=entries.at(time.time()))
+    today = manifest._replace(created=at(time.time()))
     asked = Known(today, explain.read_model(call.document, manifest.fingerprint))
     near = [] if store else nearest.of(manifest.key)
     return {**said, "nearest": [difference(_known(stores, one), asked) for one in near]}
@@ -237,8 +215,8 @@ def _draw_compared(said: dict[str, Any]) -> None:
 
 
 def _draw_differences(said: dict[str, Any], indent: str = "  ") -> None:
-    for difference in said["differences"]:
-        tables.say(indent + difference["text"])
+    for one in said["differences"]:
+        tables.say(indent + one["text"])
     if said["hints"]:
         texts = ", ".join(hint["text"] for hint in said["hints"])
         tables.say(f"{indent}not in the key: {texts}", style="dim")

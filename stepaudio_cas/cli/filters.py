@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.selection import Selection
-from stepaudio_cas.units import parse_bytes, parse_seconds
+from stepaudio_cas.units import Lifetimes, parse_bytes, parse_lifetimes, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,11 @@ def size(text: str) -> int:
 def duration(text: str) -> float:
     """Read a duration."""
     return _said(parse_seconds, text)
+
+
+def lifetimes(text: str) -> float | Lifetimes:
+    """Read a duration, and perhaps others for some plugins."""
+    return _said(parse_lifetimes, text)
 
 
 def count(text: str) -> int:

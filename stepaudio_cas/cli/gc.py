@@ -12,6 +12,7 @@ from stepaudio_cas.cli import filters, tables
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_first
 from stepaudio_cas.errors import SettingError
+from stepaudio_cas.maintenance import account
 from stepaudio_cas.maintenance.gc import CURRENT, STEPS, Asked, Collector
 from stepaudio_cas.maintenance.plan import Bounds, Fate, Sum
 from stepaudio_cas.maintenance.sweep import going
@@ -39,20 +40,11 @@ schema has, and of any model that was used within a day."""
 _EPILOG: Final = """\
 example:
   cas-tool gc --max-size 50GB --max-age 90d
+  cas-tool gc --max-age 90d,funasr=2h,sensevoice=2h
   cas-tool gc --keep-model current --dry-run
   cas-tool gc --plugin stepaudio --max-entries 10000 --policy value
 
 exit codes: 0 done, 1 not done or not all of it, 2 wrong usage"""
-
-_REASONS: Final = {
-    Fate.AGE: "age",
-    Fate.MODEL: "model",
-    Fate.ENTRIES: "entries",
-    Fate.SIZE: "size",
-}
-_UNREFERENCED: Final = "unreferenced"
-_LEFT: Final = "left by the dead"
-_UNUSED: Final = "model without entries"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +55,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-size", metavar="SIZE", type=filters.size, help="keep within 512MB, 50GB, 1.5TiB"
     )
     bounds.add_argument(
-        "--max-age", metavar="TIME", type=filters.duration, help="remove what was not used for 90d"
+        "--max-age",
+        metavar="TIME",
+        type=filters.lifetimes,
+        help="remove what was not used for 90d; 90d,funasr=2h: of a plugin, for another time",
     )
     bounds.add_argument(
         "--max-entries", metavar="N", type=filters.count, help="keep within so many entries"
@@ -131,7 +126,7 @@ def _say_plan(backend: Backend, plan: Plan, options: argparse.Namespace) -> None
         f"{backend.url}: {total.entries:,} entries, {total.objects:,} objects,"
         f" {show_bytes(total.bytes)}"
     )
-    lines = [(*key, sum_) for key, sum_ in _sums(plan)]
+    lines = [(*key, sum_) for key, sum_ in account.sums(plan)]
     if lines:
         tables.rows(
             ("reason", "model", "entries", "objects", "bytes"),
@@ -148,18 +143,6 @@ def _cells(sum_: Sum) -> tuple[str, str, str]:
     return f"{sum_.entries:,}", f"{sum_.objects:,}", show_bytes(sum_.bytes)
 
 
-def _sums(plan: Plan) -> Iterator[tuple[tuple[str, str], Sum]]:
-    """Yield how much goes, by reason and model."""
-    for (fate, model), sum_ in sorted(plan.goes.items()):
-        yield (_REASONS[fate], model), sum_
-    others = ((_LEFT, plan.leftovers), (_UNUSED, plan.fingerprints))
-    if plan.orphaned.objects:
-        yield (_UNREFERENCED, ""), plan.orphaned
-    for reason, found in others:
-        if found:
-            yield (reason, ""), Sum(bytes=sum(size for _, size in found))
-
-
 def _stays(plan: Plan) -> Iterator[tuple[int, str]]:
     yield plan.staying(Fate.PINNED), "pinned entries stay"
     yield plan.staying(Fate.RECENT), "entries of the last minute stay"
@@ -174,17 +157,17 @@ def _items(backend: Backend, plan: Plan) -> Iterator[dict[str, Any]]:
             yield {
                 "kind": "entry",
                 "key": key,
-                "reason": _REASONS[Fate(plan.fates[row])],
+                "reason": account.REASONS[Fate(plan.fates[row])],
                 "model": plan.model_of(row),
                 "bytes": plan.size_of(row),
                 "used": datetime.fromtimestamp(plan.used[row], timezone.utc).isoformat(),
             }
     for at in range(0, len(plan.orphans), 32):
         digest = plan.orphans[at : at + 32].hex()
-        yield {"kind": "object", "object": digest, "reason": _UNREFERENCED}
+        yield {"kind": "object", "object": digest, "reason": account.UNREFERENCED}
     for kind, reason, found in (
-        ("temporary", _LEFT, plan.leftovers),
-        ("fingerprint", _UNUSED, plan.fingerprints),
+        ("temporary", account.LEFT, plan.leftovers),
+        ("fingerprint", account.UNUSED, plan.fingerprints),
     ):
         for path, size in found:
             yield {"kind": kind, "path": path, "reason": reason, "bytes": size}
@@ -197,7 +180,7 @@ def _end(
     missed = plan.short_of(asked.bounds)
     failures = swept.failures if swept is not None else []
     if options.json or not tables.on_terminal():
-        tables.line(_summary(backend, plan, swept, missed))
+        tables.line(account.summary(backend, plan, swept, missed))
     else:
         _say_end(plan, swept, missed)
     for failure in failures[:3]:
@@ -218,33 +201,3 @@ def _say_end(plan: Plan, swept: Swept | None, missed: tuple[int, int]) -> None:
         f"removed {swept.entries:,} entries and {swept.objects:,} objects,"
         f" freed {show_bytes(swept.bytes)}{spared}"
     )
-
-
-def _summary(
-    backend: Backend, plan: Plan, swept: Swept | None, missed: tuple[int, int]
-) -> dict[str, Any]:
-    stays = {"pinned": Fate.PINNED, "recent": Fate.RECENT, "newer_version": Fate.FOREIGN}
-    return {
-        "kind": "summary",
-        "store": backend.url,
-        "dry_run": swept is None,
-        "found": plan.total._asdict(),
-        "going": plan.going._asdict(),
-        "reasons": [
-            {"reason": reason, "model": model, **sum_._asdict()}
-            for (reason, model), sum_ in _sums(plan)
-        ],
-        "stay": {name: plan.staying(fate) for name, fate in stays.items()}
-        | {"young_objects": plan.young_orphans},
-        "over": {"entries": missed[0], "bytes": missed[1]},
-        "removed": None
-        if swept is None
-        else {
-            "entries": swept.entries,
-            "objects": swept.objects,
-            "others": swept.others,
-            "bytes": swept.bytes,
-            "spared": swept.spared,
-            "failures": len(swept.failures),
-        },
-    }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepaudio_cas.cli import entries, filters, tables
 from stepaudio_cas.cli.codes import FINE
 from stepaudio_cas.cli.stores import open_first
+from stepaudio_cas.maintenance.documents import ORDERS, describe
 from stepaudio_cas.maintenance.inventory import find, many, pinned
 from stepaudio_cas.maintenance.selection import Wanted, pinned_as, wanted
 from stepaudio_cas.store.layout import SHARDS
@@ -20,21 +21,13 @@ from stepaudio_cas.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from stepaudio_cas.maintenance.inventory import Kept
     from stepaudio_cas.store.store import Store
 
 _SCREEN: Final = 50
 _RANK: Final = struct.Struct(">d32sd")
-
-ORDERS: Final[dict[str, Callable[[Kept], float]]] = {
-    "used": lambda kept: kept.entry.mtime,
-    "size": lambda kept: kept.size,
-    "created": lambda kept: entries.moment(kept.manifest.created) if kept.manifest else 0.0,
-    "saved": lambda kept: kept.manifest.compute_seconds if kept.manifest else 0.0,
-}
-"""What entries can be ordered by, the largest first; by key, the smallest."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -94,9 +87,7 @@ def main(options: argparse.Namespace) -> int:
 def _describe(store: Store, kept: Kept, pins: set[str]) -> dict[str, Any]:
     """Say an entry. Only of those that are pinned, and listed, the pins are read."""
     pin = read_pin(store.backend, kept.key) if kept.key in pins else None
-    return entries.describe(
-        kept, pinned=kept.key in pins, pinned_as=pin.label if pin is not None else ""
-    )
+    return describe(kept, pinned=kept.key in pins, pinned_as=pin.label if pin is not None else "")
 
 
 def _found(

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from stepaudio_cas.arrays import RawArray
-from stepaudio_cas.artifact import codec
-from stepaudio_cas.cli import entries, filters, tables
+from stepaudio_cas.cli import filters, tables
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_first
-from stepaudio_cas.errors import Damaged, SettingError
-from stepaudio_cas.identity.digest import digest_bytes, is_digest
-from stepaudio_cas.maintenance.pins import read_pin
+from stepaudio_cas.errors import SettingError
+from stepaudio_cas.identity.digest import is_digest
+from stepaudio_cas.maintenance.documents import moment, whole
 from stepaudio_cas.maintenance.selection import wanted
-from stepaudio_cas.store import layout
 from stepaudio_cas.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
-
-    from stepaudio_cas.artifact.manifest import Manifest
-    from stepaudio_cas.maintenance.inventory import Kept
-    from stepaudio_cas.store.backend import Backend
-    from stepaudio_cas.store.store import Store
-
-_LISTS: Final = {"wav2token": ("speech", "vq02", "vq06")}
-"""What the lists of tokens are, of functions whose name is known."""
-
-_LARGEST_FINGERPRINT: Final = 16 << 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
     meant = wanted(store.backend, words=words, timed=True)
     code, first = FINE, True
     for kept in meant.entries(store.backend, store.signer):
-        said = describe(store, kept)
+        said = whole(store, kept)
         if drawn:
             if not first:
                 tables.say()
@@ -67,78 +54,12 @@ def main(options: argparse.Namespace) -> int:
     return code
 
 
-def describe(store: Store, kept: Kept) -> dict[str, Any]:
-    """Say everything that is known of an entry."""
-    pin = read_pin(store.backend, kept.key)
-    said = entries.describe(
-        kept, pinned=pin is not None, pinned_as=pin.label if pin is not None else ""
-    )
-    said["pin"] = pin._asdict() if pin is not None else None
-    manifest = kept.manifest
-    if manifest is None:
-        return said
-    said |= {
-        "codec": manifest.codec,
-        "object_size": manifest.size,
-        "deterministic": manifest.deterministic,
-        "inputs": manifest.inputs,
-        "params": manifest.params,
-        "producer": manifest.producer,
-        "extra": manifest.extra,
-        "fingerprint": _fingerprint(store.backend, manifest.fingerprint),
-        "content": None,
-    }
-    try:
-        said["content"] = _content(store, manifest)
-    except Damaged as damage:
-        said |= {"damage": damage.kind, "damage_detail": str(damage)}
-    return said
-
-
-def _fingerprint(backend: Backend, id_: str) -> dict[str, Any] | None:
-    """Read what a model is; None if that is not known, or is not what its name says."""
-    if not id_:
-        return None
-    try:
-        data = backend.get(layout.fingerprint_path(id_), limit=_LARGEST_FINGERPRINT)
-        document = json.loads(data) if data is not None and digest_bytes(data) == id_ else None
-    except (ValueError, Damaged, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _content(store: Store, manifest: Manifest) -> Any:
-    """Read the object as a host would, and say what is in it."""
-    found = store.read(manifest.key, touch=False)
-    if found is None:
-        raise Damaged("gone", "it has been removed meanwhile")
-    value = codec.decode(manifest.codec, found.blob, make_array=lambda raw: raw)
-    if manifest.codec != codec.TOKENS:
-        return _outline(value)
-    named = next((n for part, n in _LISTS.items() if part in manifest.schema), ())
-    names = named if len(named) == len(value) else [str(n) for n in range(len(value))]
-    return {"tokens": {name: len(part) for name, part in zip(names, value, strict=True)}}
-
-
-def _outline(value: Any, depth: int = 0) -> Any:
-    """Say what a value is made of, not what is in it."""
-    if isinstance(value, RawArray):
-        return f"{value.kind} {value.dtype} {list(value.shape)}"
-    if isinstance(value, dict) and depth < 3 and len(value) <= 32:
-        return {str(key): _outline(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and depth < 3 and len(value) <= 8:
-        return [_outline(item, depth + 1) for item in value]
-    if isinstance(value, (list, tuple, dict, str, bytes)):
-        return f"{type(value).__name__} of {len(value)}"
-    return type(value).__name__
-
-
 def _draw(said: Mapping[str, Any]) -> None:
     tables.say(said["key"], style="bold")
     damage = said["damage_detail"]
     if damage:
         tables.field("damaged", f"{damage}; cas-tool verify --repair", style="red")
-    ago = tables.age(time.time() - entries.moment(said["used"]))
+    ago = tables.age(time.time() - moment(said["used"]))
     tables.field("last used", f"{said['used']}, {ago} ago")
     if said["pin"] is not None:
         pin = said["pin"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stepaudio_cas.cli import entries
 from stepaudio_cas.cli import main as cli
+from stepaudio_cas.maintenance.documents import at
 from stepaudio_cas.maintenance.inventory import manifests
 from stepaudio_cas.maintenance.pins import pin
 from stepaudio_cas.store import layout
@@ -24,7 +24,7 @@ def test_a_pipe_gets_a_line_of_json_for_each_entry(drawer):
     used = drawer.backend.stat(layout.manifest_path(manifest.key))
     code, [line] = drawer.tool("ls")
     assert (code, drawer.said) == (0, "")
-    assert line.pop("used") == entries.at(used.mtime)
+    assert line.pop("used") == at(used.mtime)
     assert line == {
         "key": manifest.key,
         "plugin": TOKENS,
