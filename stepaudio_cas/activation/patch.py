@@ -41,7 +41,7 @@ def patch_class(
         made.append(HostMethod(cache, vars(found)[method.name], method, name, source))
     presets = shared_presets()
     if presets is not None:
-        presets.know(host, made)
+        presets.know(plugin, host, made)
         _count_requests(found, host, presets)
     for cached in made:
         around = _wrap(cached) if presets is None else _wrap_watched(cached, host, presets)

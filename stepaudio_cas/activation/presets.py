@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.activation.gate import Gate
-from stepaudio_cas.artifact import codec
-from stepaudio_cas.errors import Bypass, CasError, Unavailable
+from stepaudio_cas.activation.visit import Visit
+from stepaudio_cas.errors import CasError, Unavailable
 from stepaudio_cas.prewarm import state
 from stepaudio_cas.prewarm.daemon import Plan, check_folder
 from stepaudio_cas.prewarm.inside import Inside
 from stepaudio_cas.prewarm.keeping import Keeping
 from stepaudio_cas.prewarm.ledgers import Ledgers
 from stepaudio_cas.prewarm.shelf import Shelf
-from stepaudio_cas.runtime.attended import BYPASSED, NEW, THERE, Asked, Enough
+from stepaudio_cas.runtime.attended import NEW, Enough
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from stepaudio_cas.activation.method import HostMethod
-    from stepaudio_cas.activation.plugin import HostClass, Method
+    from stepaudio_cas.activation.plugin import HostClass, Plugin
+    from stepaudio_cas.runtime.attended import Asked
     from stepaudio_cas.runtime.cache import Cache
     from stepaudio_cas.runtime.tier import Tier
     from stepaudio_cas.store.store import Store
@@ -70,6 +71,7 @@ class Presets:
         self._local = threading.local()
         self._held: list[int] = []
         self._said: set[str] = set()
+        self._mute: dict[str, str] = {}
         self._after_fork()
         survive_fork(self)
 
@@ -87,10 +89,12 @@ class Presets:
 
     # What the patched classes tell us.
 
-    def know(self, host: HostClass, methods: Sequence[HostMethod]) -> None:
+    def know(self, plugin: Plugin, host: HostClass, methods: Sequence[HostMethod]) -> None:
         """Take down a class that has been patched; those declared later are asked first."""
         if host.voice is not None:
             self._classes.append(_Known(host, methods, [], [False]))
+        elif all(one.voice is None for one in plugin.classes):
+            self._mute[host.name] = plugin.name
 
     def born(self, host: HostClass, instance: Any) -> None:
         """Take down an instance: it has just been made, or is being called."""
@@ -99,11 +103,16 @@ class Presets:
                 with contextlib.suppress(TypeError):  # it allows no weak references
                     known.instances[:] = [r for r in known.instances if r() is not None]
                     known.instances.append(weakref.ref(instance))
-        self._start()
+        if self._classes:
+            self._start()
+        elif host.name in self._mute:
+            where, who = ", ".join(self._folders), self._mute[host.name]
+            why = f"the plugin {who} does not say how its host encodes a voice (voice=)"
+            self._say_once(f"{where} is not watched: {why}; cas-tool watch may do it")
 
     def call(self, host: HostClass, method: HostMethod, args: Any, kwargs: Any) -> Any:
         """Do a call of a cached method: as a request, or as a part of a voice of ours."""
-        visit: _Visit | None = getattr(self._local, "visit", None)
+        visit: Visit | None = getattr(self._local, "visit", None)
         if visit is not None:
             return visit.call(method, args, kwargs)
         first = not getattr(self._local, "within", False)
@@ -138,7 +147,7 @@ class Presets:
                 known.served[0] = True
                 if args:
                     self.born(host, args[0])
-        if self._thread is None:
+        if self._thread is None and self._classes:
             self._start()
 
     def _is_kept(self, method: HostMethod, args: Any, kwargs: Any) -> bool:
@@ -170,11 +179,23 @@ class Presets:
 
     def make(self, path: str, label: str) -> tuple[list[Asked], str]:
         """Have the host encode a recording, unless that is there; say what stopped it."""
+        visit = Visit(self._cache, label)
+        trouble = self._attend(path, visit)
+        if any(call.state == NEW for call in visit.asked):
+            self._cache.flush(30.0)
+        return visit.asked, trouble
+
+    def key(self, path: str) -> tuple[list[Asked], str]:
+        """Find which calls the host makes for a recording, without its model."""
+        visit = Visit(self._cache, "", computing=False)
+        return visit.asked, self._attend(path, visit)
+
+    def _attend(self, path: str, visit: Visit) -> str:
+        """Have the host do what it does for a recording; say what stopped it."""
         found = self._instance()
         if found is None:
-            return [], "its model is not loaded"
+            return "its model is not loaded"
         voice, instance = found
-        visit = _Visit(self._cache, label)
         self._local.visit = visit
         trouble = ""
         try:
@@ -187,13 +208,7 @@ class Presets:
             self._local.visit = None
         if not trouble and not visit.asked:
             trouble = "nothing; it made no call that is cached"
-        if any(call.state == NEW for call in visit.asked):
-            self._cache.flush(30.0)
-        return visit.asked, trouble
-
-    def key(self, path: str) -> tuple[list[Asked], str]:
-        """Nobody asks a live host for keys only."""
-        raise NotImplementedError(path)
+        return trouble
 
     def again(self) -> None:
         """Leave stores alone that have failed: requests would wait for them."""
@@ -320,46 +335,3 @@ class _Shelf(Shelf):
         super().check()
         if not self._tier.writable or self._tier.writing.state == "open":
             raise Unavailable("suspended", "the host leaves it alone for a while")
-
-
-class _Visit:
-    """One voice on its way through the host: takes down the cached calls that are made for it."""
-
-    def __init__(self, cache: Cache, label: str) -> None:
-        self._cache, self._label = cache, label
-        self.asked: list[Asked] = []
-
-    def call(self, method: HostMethod, args: Any, kwargs: Any) -> Any:
-        """Look it up, or compute it. What would be passed through is not computed for nobody."""
-        asked, at = self.asked, len(self.asked)
-        asked.append(Asked(method.name, None, BYPASSED))
-        try:
-            recipe = method.recipe(*args, **kwargs)
-        except Bypass as bypass:
-            self._cache.bypassed(bypass, method.name)
-            asked[at] = Asked(method.name, None, BYPASSED, str(bypass))
-            raise Enough from None
-        ran = False
-
-        def compute() -> Any:
-            nonlocal ran
-            ran = True
-            return method.original(*args, **kwargs)
-
-        value = method.keep_under(self._label, recipe, compute, args, kwargs)
-        asked[at] = Asked(method.name, recipe, NEW if ran else THERE)
-        why = _why_not(method.method, value) if ran else ""
-        if why:
-            asked.append(Asked(method.name, None, BYPASSED, why))
-        return value
-
-
-def _why_not(method: Method, value: Any) -> str:
-    """Say why nothing is kept of a result, if that is no store's doing."""
-    try:
-        if method.keep is not None and not method.keep(value):
-            return "the result is not one to keep"
-        codec.encode(value if method.pack is None else method.pack(value), any_device=True)
-    except Exception as error:
-        return str(error)
-    return ""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from stepaudio_cas.cli import context
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.prewarm.encode import Everywhere, Outcome
-from stepaudio_cas.prewarm.ray_engine import Cluster, RayWorkers
+from stepaudio_cas.prewarm.ray_cluster import Cluster
+from stepaudio_cas.prewarm.ray_engine import RayWorkers
 from stepaudio_cas.prewarm.voices import Voice, is_remote
 from stepaudio_cas.prewarm.workers import Workers
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from stepaudio_cas.errors import CasError, SettingError
+from stepaudio_cas.prewarm.copies import Copies
 from stepaudio_cas.prewarm.desk import WAITING, Desk, Retry
 from stepaudio_cas.prewarm.encode import FAILED, NEW, Encoding, Outcome
 from stepaudio_cas.prewarm.events import Bell
@@ -38,7 +39,10 @@ _KNOWN: Final = "recordings are " + " ".join(sorted(SUFFIXES))
 
 
 class Plan(NamedTuple):
-    """How to go about it. Times are seconds; `limit` is how long a voice may take."""
+    """How to go about it. Times are seconds; `limit` is how long a voice may take.
+
+    Every `losses` seconds it is looked whether stores still have what they had.
+    """
 
     settle: Settle = Settle()
     retry: Retry = Retry()
@@ -48,6 +52,7 @@ class Plan(NamedTuple):
     jobs: int = 1
     limit: float = 900.0
     beat: float = 10.0
+    losses: float = 300.0
     once: bool = False
     show: bool = False
 
@@ -93,7 +98,11 @@ class Daemon:
         self._progress = Progress(
             places, self._watched, self.desk, every=plan.beat, facts=facts or {}, tell=tell
         )
-        self._stores = Stores(stores, keeping, ring=self.bell.ring, say=say, patience=plan.patience)
+        self._stores = Stores(
+            stores, keeping, ring=self.bell.ring, say=say,
+            patience=plan.patience._replace(once=plan.once),
+            lost=self.desk.lost, every=plan.losses,
+        )  # fmt: skip
         self._states = places[0].states
         self._workers = self._new_workers()
         self._began: dict[str, float] = {}
@@ -122,6 +131,8 @@ class Daemon:
             for watched in self._watched.values():
                 watched.stop()
             self._workers.finish(now=True)
+            for path in list(self.desk.in_hand):
+                self.desk.put_back(path)
             self._note()
             self._progress.beat(status=STOPPED)
             self._stores.close()
@@ -164,7 +175,7 @@ class Daemon:
         ]
         due += [began + self._plan.limit for began in self._began.values()]
         if self._keeping is not None and self._keeping.loose:
-            due.append(0.0 if self.desk.calm else self._loose_since + _PATIENT)
+            due.append(0.0 if self.desk.tried else self._loose_since + _PATIENT)
         if self._load_at > now:
             due.append(self._load_at)
         return max(0.0, min(due) - now)
@@ -193,11 +204,13 @@ class Daemon:
         self._workers, self._loaded = self._new_workers(), False
 
     def _new_workers(self) -> Workers[Voice, Outcome]:
+        copies = Copies()
         return Workers(
             self._load,
-            Encoding(whole=True, apart=True, patient=True),
+            Encoding(whole=True, apart=True, copies=copies.folder, patient=True),
             self._plan.jobs,
             show=self._plan.show,
+            copies=copies,
         )
 
     def _advance(self) -> None:
@@ -229,6 +242,8 @@ class Daemon:
         if record is None:  # changed meanwhile, or gone
             return
         if outcome.state != FAILED and self._keeping is not None:
+            if outcome.state == NEW and self._keeping.believed(outcome.keys):
+                self._stores.suspect()
             try:
                 self._keeping.hold(path, outcome.keys)
             except OSError as error:
@@ -254,14 +269,14 @@ class Daemon:
             return
         self.desk.put_off(record)
         self._say(
-            f"{record.path} waits for {store}: {why}",
+            f"{record.path} {'is not kept by' if self._plan.once else 'waits for'} {store}: {why}",
             error=True, voice=record.path, state=WAITING, why=why,
         )  # fmt: skip
 
     def _failed(self, record: Record, why: str, wait: float = 0.0) -> None:
         """Name a file that failed. What it was before is not in the folder any more."""
         self._progress.failures += 1
-        if self._keeping is not None and (wait == math.inf or self._keeping.held(record.path)):
+        if self._keeping is not None:
             self._keeping.leave(record.path)
         when = f"again in {wait:.0f} s" if wait != math.inf else "again when it changes"
         when = "--once does not try it again" if self._plan.once else when
@@ -293,8 +308,8 @@ class Daemon:
 
     def _in_hand(self) -> dict[str, float]:
         now = time.monotonic()
-        for voice in self._workers.in_hand:
-            self._began.setdefault(voice.label, now)
+        at = [voice.label for voice in self._workers.in_hand]
+        self._began = {path: self._began.get(path, now) for path in at}
         return self._began
 
     def _end_what_hangs(self) -> None:
@@ -311,7 +326,7 @@ class Daemon:
             self._loose_since = math.inf
             return
         self._loose_since = min(self._loose_since, now)
-        if self.desk.calm or now - self._loose_since > _PATIENT:
+        if self.desk.tried or now - self._loose_since > _PATIENT:
             self._loose_since = math.inf
             self._sweep_now(keeping)
 
@@ -337,7 +352,7 @@ class Daemon:
                 self._returned(voice.label, outcome)
             self.bell.drain()
             self._end_what_hangs()
-            self._progress.beat_if_due(self._began)
+            self._progress.beat_if_due(self._in_hand())
         for voice, outcome in self._workers.finish():
             self._returned(voice.label, outcome)
         self.unwritten = self._workers.unwritten

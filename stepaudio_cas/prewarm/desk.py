@@ -92,10 +92,18 @@ class Desk:
         self._due: list[tuple[float, str]] = []
         self._fresh: deque[str] = deque()
         self._again: deque[str] = deque()
+        self._retried: set[str] = set()
 
     def count(self, *states: str) -> int:
         """Say how many files are in one of these states."""
         return sum(counts[state] for counts in self.counts.values() for state in states)
+
+    @property
+    def tried(self) -> bool:
+        """Whether nothing is left but what has failed before, though it is perhaps tried again."""
+        again = self._retried
+        left = self.count(SETTLING, WAITING, WORKING)
+        return left == len(again) and self.in_hand.keys() <= again
 
     @property
     def calm(self) -> bool:
@@ -142,6 +150,7 @@ class Desk:
                 self._look(record, now, found)
             elif record.state == FAILED:
                 self._set(record, WAITING)
+                self._retried.add(path)
                 self._again.append(path)
         return found
 
@@ -255,6 +264,19 @@ class Desk:
         record.patience += 1
         return None
 
+    def lost(self, path: str) -> bool:
+        """Have a file wait again that is not kept any more; return whether it was `done`."""
+        record = self.records.get(path)
+        if record is None:
+            return False
+        if record.state == DONE:
+            self._set(record, WAITING)
+            self._fresh.append(path)
+        elif record.state != SETTLING or record.before != DONE:
+            return False
+        record.result = None
+        return True
+
     def done(self, record: Record) -> None:
         """Note that a file is encoded."""
         record.attempts, record.patience, record.why, record.result = 0, 0, "", record.sig
@@ -285,6 +307,8 @@ class Desk:
             heapq.heappush(self._due, (due, record.path))
 
     def _count(self, record: Record, state: str) -> None:
+        if state not in {WAITING, WORKING}:
+            self._retried.discard(record.path)
         counts = self.counts.setdefault(record.folder, Counter())
         counts[record.state] -= bool(record.state)
         record.state = state

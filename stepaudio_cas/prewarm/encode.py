@@ -114,16 +114,17 @@ class Encoding:
         *,
         whole: bool = False,
         apart: bool = False,
+        copies: str | None = None,
         patient: bool = False,
     ) -> None:
         """With `whole`, or a `pin`, `keys` has all that a voice has, also within what is there.
 
-        With `apart`, the host is given a copy of a file that may be written to meanwhile. With
-        `patient`, stores that have failed are not left alone for a while: whoever gives us the next
-        voice has waited until they are back.
+        With `apart`, the host is given a copy of a file that may be written to meanwhile; `copies`
+        is the folder for these. With `patient`, stores that have failed are not left alone for a
+        while: whoever gives us the next voice has waited until they are back.
         """
         self._pin, self._whole, self._apart = pin, whole or pin is not None, apart
-        self._patient, self._refused = patient, False
+        self._copies, self._patient, self._refused = copies, patient, False
 
     def __call__(self, host: Host, voice: Voice) -> Outcome:
         """Encode one voice, unless it is there. A failure is an outcome like the others."""
@@ -131,7 +132,7 @@ class Encoding:
         if self._patient and self._refused:
             host.again()
         try:
-            with at_hand(voice, apart=self._apart) as path:
+            with at_hand(voice, apart=self._apart, copies=self._copies) as path:
                 calls, trouble = host.make(path, voice.label)
                 state, why = _judge(host, calls, trouble)
                 keys = _keys(calls)

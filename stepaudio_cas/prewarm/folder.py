@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -119,7 +120,9 @@ def _add(found: Scan, entry: os.DirEntry[str]) -> None:
     try:
         sig = _sig(entry.stat())
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):
+        if error.errno == errno.ELOOP:
+            found.odd[entry.path] = "it is a link that leads to itself"
+        elif not isinstance(error, FileNotFoundError):
             found.unread[entry.path] = error.strerror or str(error)
         elif entry.is_symlink():  # and not gone again
             found.odd[entry.path] = "it is a link to nothing"

@@ -59,7 +59,7 @@ class _Here(Workers["Voice", Outcome]):
     """Does one voice after the other when it is waited for, and only if the host is free."""
 
     def __init__(self, host: Live) -> None:
-        super().__init__(_nothing, Encoding(patient=True))
+        super().__init__(_nothing, Encoding(whole=True, patient=True))
         self._host = host
 
     @property

@@ -38,6 +38,9 @@ class Pins(Protocol):
     def unpin(self, key: str) -> None:
         """Take the pin of a key away."""
 
+    def has(self, key: str) -> bool:
+        """Tell whether the entry of a key is there."""
+
     def fill(self, key: str, source: Any) -> None:
         """Copy an entry that is not there from where `source` is the pins of."""
 
@@ -107,9 +110,28 @@ class Keeping:
         """Return the files of a folder that have keys."""
         return {voice for _, voice in self._ledgers[folder].entries}
 
-    def held(self, voice: str) -> bool:
-        """Tell whether a file has been given keys since we began."""
-        return voice in self._held
+    def believed(self, keys: Iterable[str]) -> bool:
+        """Tell whether all of these keys should have been in the stores before somebody asked."""
+        return all(key in self._loose or self._is_held(key) for key in keys)
+
+    def kept(self, number: int) -> list[str]:
+        """Return the keys that a store should have."""
+        owed = self._stores[number].owed
+        return [key for key in self._owners if key not in owed and self._is_held(key)]
+
+    def lost(self, number: int, keys: Iterable[str]) -> set[str]:
+        """Take note that a store does not have some keys any more; return the files that have them.
+
+        Those that the first store has lost are held no more, until somebody holds them again. What
+        another one has lost is owed by it.
+        """
+        gone = [key for key in keys if self._is_held(key)]
+        voices = {voice for key in gone for voice in self._owners[key]}
+        if number:
+            self._stores[number].owed.update(gone)
+        else:
+            self._held -= voices
+        return voices
 
     @property
     def pins(self) -> list[Pins]:
@@ -156,17 +178,16 @@ class Keeping:
     def hold(self, voice: str, keys: Iterable[str]) -> None:
         """Pin the keys of a file, and let go of those that it had before.
 
-        What is let go of stays pinned until `sweep`: the file may only have moved. What a store
-        does not do is owed. Raises `OSError` if nothing can be written down.
+        They are pinned even if we have done so before: the store may have lost that. What is let go
+        of stays pinned until `sweep`: the file may only have moved. What a store does not do is
+        owed. Raises `OSError` if nothing can be written down.
         """
         wanted = set(keys)
         for key in wanted:
             self._ledger(voice).add(key, voice)
             for store in self._stores:
-                if key not in store.pinned:
-                    if not store.attempt(self._pin, store, key, voice):
-                        store.owed.add(key)
-                    store.pinned.add(key)
+                if not store.attempt(self._pin, store, key, voice):
+                    store.owed.add(key)
             self._own(key, voice)
         for key in self._keys.get(voice, set()) - wanted:
             self._owners[key].discard(voice)
@@ -219,7 +240,6 @@ class Keeping:
             elif label not in owners:
                 store.pins.relabel(key, min(owners))
         if not owners:
-            store.pinned.discard(key)
             store.owed.discard(key)
 
     def _make_good(self, store: _Store, key: str, voice: str) -> None:
@@ -238,6 +258,9 @@ class Keeping:
         elif label != voice and self._ours(label) and label not in self._owners.get(key, ()):
             pins.relabel(key, voice)
 
+    def _is_held(self, key: str) -> bool:
+        return not self._held.isdisjoint(self._owners.get(key, ()))
+
     def _own(self, key: str, voice: str) -> None:
         self._owners.setdefault(key, set()).add(voice)
         self._keys.setdefault(voice, set()).add(key)
@@ -255,8 +278,6 @@ class _Store:
 
     def __init__(self, pins: Pins) -> None:
         self.pins = pins
-        self.pinned: set[str] = set()
-        """What is pinned there, or will be when what is owed has been made good."""
         self.owed: set[str] = set()
         self.loose: set[str] = set()
         self.why = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from stepaudio_cas.errors import SettingError
+from stepaudio_cas.errors import CasError
 from stepaudio_cas.prewarm.keeping import Ledger
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Ledgers:
     """What is in any of them; what is added or removed is so in all of them."""
 
     def __init__(self, place: Place, host: str, stores: Sequence[str]) -> None:
-        """Open them. Raises `SettingError`, which names their folder, if they cannot be written."""
+        """Open them. Raises `CasError`, which names their folder, if they cannot be written."""
         self._states = place.states
         self._ledgers: list[Ledger] = []
         try:
@@ -30,7 +30,7 @@ class Ledgers:
         except OSError as error:
             self.close()
             text = f"{place.states} takes no ledger: {error.strerror}"
-            raise SettingError(f"{text}; --state DIR names another place") from None
+            raise CasError(f"{text}; --state DIR names another place") from None
         self.entries = {entry for ledger in self._ledgers for entry in ledger.entries}
 
     def add(self, key: str, voice: str) -> None:

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stepaudio_cas.prewarm.encode import FIRST
+from stepaudio_cas.prewarm.losses import Losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,10 +26,14 @@ _CERTAIN: Final = 2
 
 
 class Patience(NamedTuple):
-    """Seconds until a store that is away is tried out again: twice as many each time."""
+    """Seconds until a store that is away is tried out again: twice as many each time.
+
+    Who does everything `once` is not patient: it ends.
+    """
 
     first: float = 1.0
     longest: float = 60.0
+    once: bool = False
 
     def after(self, failures: int) -> float:
         """Return for how long to wait; the first time not at all: it may have been a hiccup."""
@@ -55,7 +60,8 @@ class Stores:
     """Which stores are away. `ring` wakes who calls `turn`, when one has been tried out.
 
     The first store is where a voice has to be to be done. What the others are owed is made good
-    when they are back, and keeps nobody from going on.
+    when they are back, and keeps nobody from going on. `lost` is told of each voice that is not in
+    the first store any more; `every` so many seconds it is looked for such.
     """
 
     def __init__(
@@ -66,6 +72,8 @@ class Stores:
         ring: Callable[[], object],
         say: Callable[..., None],
         patience: Patience,
+        lost: Callable[[str], bool],
+        every: float,
     ) -> None:
         self._shelves = {shelf.url: shelf for shelf in shelves}
         self._urls = [shelf.url for shelf in shelves]
@@ -74,6 +82,7 @@ class Stores:
         self._lock = threading.Lock()
         self._answers: list[tuple[str, str]] = []
         self._closed = False
+        self._losses = Losses(shelves, keeping, ring=ring, say=say, lost=lost, every=every)
 
     @property
     def trouble(self) -> str:
@@ -94,7 +103,7 @@ class Stores:
         ):
             return 0.0
         waiting = [away for away in self._away.values() if not (away.asking or away.answered)]
-        return min((away.due for away in waiting), default=math.inf)
+        return min(self._losses.due, *(away.due for away in waiting), math.inf)
 
     def room(self, most: int) -> int:
         """Say how many voices may be under way: all, none, or one to see whether it works."""
@@ -109,6 +118,11 @@ class Stores:
         self._failed(url, why)
         self._away[url].voices = True
 
+    def suspect(self) -> None:
+        """Look soon whether stores have lost something: it seems so."""
+        for url in self._urls:
+            self._losses.suspect(url)
+
     def worked(self) -> None:
         """Take note that a voice has been encoded and kept."""
         for url, away in list(self._away.items()):
@@ -121,6 +135,8 @@ class Stores:
             answers, self._answers = self._answers, []
         for url, why in answers:
             self._answer(url, why)
+        for url, why in self._losses.turn(self._away):
+            self._failed(url, why)
         self._pay()
         now = time.monotonic()
         for url, away in self._away.items():
@@ -130,6 +146,7 @@ class Stores:
 
     def close(self) -> None:
         """Ring no more, whatever comes of it."""
+        self._losses.close()
         with self._lock:
             self._closed = True
 
@@ -151,7 +168,8 @@ class Stores:
         away.answered = away.asking = False
         away.due = time.monotonic() + self._patience.after(away.failures)
         if away.failures == _CERTAIN:
-            self._say(f"{url} does not do its part: {why}; it is waited for", error=True)
+            then = "--once does not wait for it" if self._patience.once else "it is waited for"
+            self._say(f"{url} does not do its part: {why}; {then}", error=True)
 
     def _ask(self, url: str) -> None:
         """Try a store out, in a thread: it may hang."""
@@ -202,5 +220,6 @@ class Stores:
         if away.voices or not away.answered or owed:
             return
         del self._away[url]
+        self._losses.suspect(url, all_of_it=away.failures >= _CERTAIN)
         if away.failures >= _CERTAIN:
             self._say(f"{url} works again", error=True)

@@ -95,7 +95,12 @@ class Progress:
         counts = tuple(desk.count(s) for s in (DONE, FAILED, OTHER, WAITING, WORKING, SETTLING))
         places = tuple((w.mode, w.trouble, w.scanned, len(w.odd)) for w in self._watched.values())
         numbers = (self.unpinned, self.owed, self.failures, self._counts[NEW], self._counts[THERE])
-        return counts, places, self.trouble, numbers
+        return counts, places, self.trouble, numbers, tuple(desk.in_hand)
+
+    def _of(self, path: str) -> str:
+        """Say to which folder a file belongs; it may be gone, or be a folder by now."""
+        inside = [folder for folder in self._watched if path.startswith(folder.rstrip("/") + "/")]
+        return max(inside, key=len, default="")
 
     def _document(self, folder: str, began: Mapping[str, float], status: str) -> dict[str, Any]:
         watched, now = self._watched[folder], time.monotonic()
@@ -104,9 +109,11 @@ class Progress:
         left = self._desk.count(SETTLING, WAITING, WORKING)
         rate = self._busy_done / max(now - self._busy_since, 0.001) if left else 0.0
         trouble = watched.trouble or self.trouble
+        now_at = {path: since for path, since in began.items() if self._of(path) == folder}
+        busy = left or began
         return {
             "status": status
-            or (TROUBLED if trouble else BUSY if left or not watched.scanned else IDLE),
+            or (TROUBLED if trouble else BUSY if busy or not watched.scanned else IDLE),
             "pid": os.getpid(),
             "machine": platform.node(),
             "started": self._started,
@@ -126,9 +133,8 @@ class Progress:
             "rate": round(rate, 2),
             "seconds_left": round(left / rate) if rate else None,
             "in_hand": [
-                {"voice": path, "seconds": round(now - since, 1)}
-                for path, since in began.items()
-                if path in self._desk.records and self._desk.records[path].folder == folder
+                {"voice": path, "since": round(time.time() - (now - since), 1)}
+                for path, since in now_at.items()
             ],
             "failures": [
                 {

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import re
-import socket
 import sys
 import threading
 import time
@@ -19,6 +17,15 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from stepaudio_cas.errors import CasError, SettingError
+from stepaudio_cas.prewarm.ray_cluster import (
+    Cluster,
+    Shared,
+    connect,
+    died,
+    ending,
+    lacking,
+    one_line,
+)
 from stepaudio_cas.prewarm.workers import Lost
 from stepaudio_cas.settings import PREFIX
 
@@ -33,28 +40,14 @@ Result = TypeVar("Result")
 TRIES: Final = 3
 """How many actors an item gets before it is given up."""
 
-_OBJECTS: Final = 100 * 1000**2
-"""Bytes of shared memory for Ray on this machine: what goes through it are names and outcomes."""
-
-_PATIENCE: Final = 10.0
-"""Seconds for a cluster to say that it is there."""
-
 _LAST_WORDS: Final = 1.0
 """Seconds in which Ray has brought what was printed elsewhere, if somebody wants to see it."""
 
-_DETAIL: Final = re.compile(r"Worker exit detail: (.*?)(?: There are some potential|\n|$)").search
-_PLACE: Final = re.compile(r"\bip(?:=|: )([\w.:]+)").search
+_LOOK: Final = 1.0
+"""Seconds without an answer until the cluster is looked at: Ray waits for ever for what is gone."""
 
-
-class Cluster(NamedTuple):
-    """Which cluster, and how much of its machine an actor takes.
-
-    Without an `address` it is one of our own, on this machine, that ends with us.
-    """
-
-    address: str | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
+_ROOM: Final = 10.0
+"""Seconds in which an actor begins where there is room for it."""
 
 
 class _Unloadable(NamedTuple):
@@ -92,6 +85,9 @@ class _Remote:
             return _Unloadable(f"{text} (on {platform.node()})", isinstance(error, SettingError))
         return None
 
+    def here(self) -> None:
+        """Say that there is room for it."""
+
     def do(self, item: Any) -> Any:
         return self._do(self._host, item)
 
@@ -104,9 +100,16 @@ class _Actor:
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
+        self.placed = False
+        self._here = handle.here.remote()
         self.answer: Any = handle.load.remote()
         self.item: Any = None
         self.ready = False
+
+    def look(self, ray: Any) -> bool:
+        """Tell whether it has begun, on some machine."""
+        self.placed = self.placed or bool(ray.wait([self._here], timeout=0)[0])
+        return self.placed
 
     @property
     def busy(self) -> bool:
@@ -143,7 +146,8 @@ class RayWorkers(Generic[Item, Result]):
         self._done: deque[tuple[Item, Result | Lost]] = deque()
         self._deaths: Counter[Item] = Counter()
         self._unloaded = 0
-        self._ending = False
+        self._ending = self._waits = False
+        self._since = time.monotonic()
         self.unwritten = 0
         """Actors that ended without having written everything to the slower stores."""
 
@@ -213,12 +217,16 @@ class RayWorkers(Generic[Item, Result]):
         return list(self._heard())
 
     def _join(self) -> None:
-        self._ray = _connect(self._cluster, show=self._show)
-        lacking = self._lacking()
-        if lacking and self._cluster.address is None:
-            raise SettingError(lacking)
-        if lacking:  # clusters grow
-            self._tell(f"{lacking} now; waiting for one that has")
+        self._ray = connect(self._cluster, show=self._show)
+        missing = lacking(self._ray, self._cluster)
+        if missing and self._cluster.address is None:
+            raise SettingError(missing)
+        if missing:  # clusters grow
+            self._wait_for_room(missing)
+
+    def _wait_for_room(self, why: str) -> None:
+        self._tell(f"{why}; waiting for one that has")
+        self._waits = True
 
     def _leave(self) -> None:
         sys.stdout = self._apart(None)  # Ray says in our own thread what it had held back
@@ -230,16 +238,7 @@ class RayWorkers(Generic[Item, Result]):
 
     def _apart(self, thread: int | None) -> TextIO:
         others = sys.stderr if self._show else None
-        return cast("TextIO", _Shared(self._stdout, thread, others))
-
-    def _lacking(self) -> str:
-        """Say that no machine which is there now has room for an actor; empty if one has."""
-        wanted = {"CPU": self._cluster.cpus, "GPU": self._cluster.gpus}
-        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if any(all(has.get(kind, 0) >= n for kind, n in wanted.items()) for has in machines):
-            return ""
-        text = " and ".join(f"{n:g} {kind}" for kind, n in wanted.items() if n)
-        return f"no machine of the Ray cluster has {text} for an actor"
+        return cast("TextIO", Shared(self._stdout, thread, others))
 
     def _heard(self) -> Iterator[tuple[Item, Result | Lost]]:
         while self._done:
@@ -250,6 +249,8 @@ class RayWorkers(Generic[Item, Result]):
             if self._queue and actor.ready and not actor.busy:
                 actor.item = self._queue.popleft()
                 actor.answer = actor.handle.do.remote(actor.item)
+        if not self._actors:
+            self._since = time.monotonic()
         loading = sum(not actor.ready for actor in self._actors)
         while len(self._actors) < self._jobs and loading < len(self._queue):
             self._actors.append(_Actor(self._place()))
@@ -268,26 +269,55 @@ class RayWorkers(Generic[Item, Result]):
     def _hear(self) -> None:
         """Wait until an actor answers, and take all answers that are there by then."""
         asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
-        self._ray.wait(list(asked), num_returns=1)
+        while not self._ray.wait(list(asked), num_returns=1, timeout=_LOOK)[0]:
+            self._look()
         there, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=0)
         for answer in there:
             self._take(asked[answer])
         self._hand_out()
+
+    def _look(self) -> None:
+        """Find out why nobody answers: an actor is at work, or there is no place for one.
+
+        A cluster of our own does not grow, and ends with its machine; others may come to one that
+        was joined.
+        """
+        self._check_ours()
+        if self._cluster.address is None:
+            return
+        if any(actor.look(self._ray) for actor in self._actors):
+            self._go_on()
+        elif not self._waits and time.monotonic() - self._since >= _ROOM:
+            full = f"no machine of the Ray cluster has had room for an actor for {_ROOM:g} s"
+            self._wait_for_room(lacking(self._ray, self._cluster) or full)
+
+    def _check_ours(self) -> None:
+        """End if what we reach the cluster through is gone: Ray then lets no actor of ours live."""
+        why = died(self._ray, self._cluster)
+        if why:
+            self._actors.clear()  # nobody is left to tell them
+            raise CasError(f"{why}; what is encoded is in the store: run it again for the rest")
+
+    def _go_on(self) -> None:
+        if self._waits:
+            self._tell("the Ray cluster has room for an actor: going on")
+        self._waits, self._since = False, time.monotonic()
 
     def _take(self, actor: _Actor) -> None:
         errors = self._ray.exceptions
         try:
             value = self._ray.get(actor.answer)
         except errors.RayTaskError as error:  # the actor lives; what it was asked cannot be said
-            value = Lost(_one_line(getattr(error, "cause", None) or error))
+            value = Lost(one_line(getattr(error, "cause", None) or error))
         except errors.RayError as error:
-            self._lose(actor, _ending(error))
+            self._lose(actor, ending(error))
             return
         if not actor.ready:
             if value is not None:
                 usage, text = getattr(value, "usage", False), value.why
                 raise SettingError(text) if usage else CasError(text)
             self._unloaded = 0
+            self._go_on()
             actor.ready, actor.answer = True, None
             return
         actor.answer = None
@@ -296,6 +326,7 @@ class RayWorkers(Generic[Item, Result]):
 
     def _lose(self, actor: _Actor, why: str) -> None:
         """Go on without an actor: another one gets its item, unless that was given to enough."""
+        self._check_ours()
         self._end(actor)
         if not actor.ready:
             self._unloaded += 1
@@ -322,75 +353,5 @@ class RayWorkers(Generic[Item, Result]):
             self._ray.kill(actor.handle, no_restart=True)
 
 
-class _Shared:
-    """A stdout that one thread writes to, and others do not, whatever they think.
-
-    Ray tells there of workers that died, whether or not anybody wants to know, and between the
-    lines of a document.
-    """
-
-    def __init__(self, stream: TextIO, thread: int | None, others: TextIO | None) -> None:
-        self._stream, self._thread, self._others = stream, thread, others
-
-    def write(self, text: str) -> int:
-        stream = self._stream if threading.get_ident() == self._thread else self._others
-        return len(text) if stream is None else stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
 def _ours(names: Iterable[str]) -> list[str]:
     return [name for name in names if name == PREFIX or name.startswith(f"{PREFIX}_")]
-
-
-def _connect(cluster: Cluster, *, show: bool) -> Any:
-    """Join a cluster, or start one that only this machine reaches: whoever does may run code."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # both are read when it is imported
-    if cluster.address is None:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's name for loopback only
-    try:
-        import ray  # noqa: PLC0415 - an extra, and large
-    except ImportError:
-        raise SettingError("--engine ray needs Ray: pip install 'stepaudio-cas[ray]'") from None
-    how: dict[str, Any] = {"log_to_driver": show, "logging_level": "ERROR"}
-    if cluster.address is None:
-        how |= {"object_store_memory": _OBJECTS, "include_dashboard": False}
-        how |= {"_node_ip_address": "127.0.0.1"}
-    else:
-        _knock(cluster.address)
-    try:
-        ray.init(address=cluster.address or "local", **how)
-    except Exception as error:  # of several kinds; other versions of Ray or Python among them
-        where = cluster.address or "of our own"
-        raise CasError(f"the Ray cluster {where}: {_one_line(error)}") from None
-    return ray
-
-
-def _knock(address: str) -> None:
-    """Look whether anybody is there: Ray asks again and again, for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():  # `auto`, and whatever else Ray knows
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
-    except OSError as error:
-        raise CasError(f"the Ray cluster {address}: {_one_line(error)}") from None
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _ending(error: Exception) -> str:
-    """Say how an actor ended, and where: in Ray's words, without the page of advice around them."""
-    text = str(error).strip()
-    detail, place = _DETAIL(text), _PLACE(text)
-    if detail is not None:
-        said = detail[1].strip().rstrip(".")
-    elif "Traceback" in text:  # something that is not installed there
-        said = text.splitlines()[-1].strip()
-    else:
-        said = _one_line(error)
-    return f"{said}, on {place[1]}" if place is not None else said

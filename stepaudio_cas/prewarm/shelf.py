@@ -42,9 +42,13 @@ class Shelf(PinsOf):
             with contextlib.suppress(Exception):  # a few bytes, which gc takes away
                 backend.delete(path)
 
+    def has(self, key: str) -> bool:
+        """Tell whether the entry of a key is there."""
+        return self.store.backend.stat(layout.manifest_path(key)) is not None
+
     def fill(self, key: str, source: Shelf) -> None:
         """Copy an entry from another store, if it is not here and whole there."""
-        if self.store.backend.stat(layout.manifest_path(key)) is not None:
+        if self.has(key):
             return
         try:
             found = source.store.read(key, touch=False)

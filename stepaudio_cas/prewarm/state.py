@@ -30,6 +30,7 @@ _BEATS: Final = 3
 """A daemon that has said nothing for so many times as long as it should is stale."""
 
 _LOOKS: Final = 10
+_NO_FOLDER: Final = (FileExistsError, NotADirectoryError)
 _REMEDY: Final = "; --state DIR names another place"
 
 
@@ -147,8 +148,8 @@ def read_all(states: str) -> list[dict[str, Any]]:
 def prepare(states: str, folders: Sequence[str], stores: Iterable[Backend] = ()) -> list[Place]:
     """Make the folder of the states. `stores` are those that voices are kept in.
 
-    Raises `SettingError` if the states cannot be written to, or if a folder is where we ourselves
-    write. Raises `CasError` if one is in a folder that is watched already, or holds one.
+    Raises `SettingError` if that is no folder, or if a folder is where we ourselves write. Raises
+    `CasError` if it takes no states, or if a folder is in one that is watched already, or holds it.
     """
     roots = [root for store in stores if (root := local_root(store)) is not None]
     for folder in folders:
@@ -219,6 +220,9 @@ def _read(path: str, now: float) -> dict[str, Any] | None:
             state["status"] = DEAD
         elif now - beat > _BEATS * every:
             state["status"] = STALE
+    last = beat if state["status"] == DEAD else now
+    for hand in state.get("in_hand", ()):
+        hand["seconds"] = round(max(0.0, last - hand.get("since", last)), 1)
     return dict(state)
 
 
@@ -252,7 +256,8 @@ def _named(states: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SettingError(f"{states} takes no state: {error.strerror}{_REMEDY}") from None
+        kind = SettingError if isinstance(error, _NO_FOLDER) else CasError
+        raise kind(f"{states} takes no state: {error.strerror}{_REMEDY}") from None
 
 
 @contextlib.contextmanager

@@ -126,16 +126,21 @@ def is_passing(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def at_hand(voice: Voice, *, apart: bool = False) -> Iterator[str]:
+def at_hand(voice: Voice, *, apart: bool = False, copies: str | None = None) -> Iterator[str]:
     """Give the path of a voice while it is needed: a URL is fetched, under its own name.
 
     With `apart`, a file is copied: what is written to it meanwhile cannot come between the two
-    times that it is read, once for its key and once by the host.
+    times that it is read, once for its key and once by the host. Copies are made in a folder
+    `copies`, in one whose name begins with the number of this process.
     """
     if not voice.remote and not apart:
         yield voice.label
         return
-    folder = tempfile.mkdtemp(prefix="stepaudio-cas-")
+    prefix = "stepaudio-cas-"
+    if copies is not None:
+        os.makedirs(copies, mode=0o700, exist_ok=True)
+        prefix = f"{os.getpid()}-"
+    folder = tempfile.mkdtemp(prefix=prefix, dir=copies)
     try:
         path = os.path.join(folder, voice.name)
         if voice.remote:

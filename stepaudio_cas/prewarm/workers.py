@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from types import TracebackType
 
+    from stepaudio_cas.prewarm.copies import Copies
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,7 +53,8 @@ class Workers(Generic[Item, Result]):
     """Some processes, started as there is work for them. Use it as a context manager.
 
     `load` makes the host in the process, `do` is called with the host and an item. Both are
-    pickled. Raises `CasError` when a host cannot be loaded.
+    pickled. Raises `CasError` when a host cannot be loaded. What is left in `copies` by a process
+    that has ended is removed.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Workers(Generic[Item, Result]):
         jobs: int = 1,
         *,
         show: bool = False,
+        copies: Copies | None = None,
     ) -> None:
         self._load, self._do, self._jobs, self._show = load, do, jobs, show
+        self._copies = copies
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._queue: deque[Item] = deque()
@@ -159,8 +164,10 @@ class Workers(Generic[Item, Result]):
             else:
                 done += self._last_words(worker)
             self._workers.pop()
-            worker.process.join()
+            self._ended(worker)
             worker.pipe.close()
+        if self._copies is not None:
+            self._copies.close()
         return done
 
     def _hand_out(self) -> None:
@@ -174,7 +181,14 @@ class Workers(Generic[Item, Result]):
             self._start()
             loading += 1
 
+    def _ended(self, worker: _Worker) -> None:
+        worker.process.join()
+        if self._copies is not None and worker.process.pid is not None:
+            self._copies.clear(worker.process.pid)
+
     def _start(self) -> None:
+        if self._copies is not None:
+            self._copies.open()
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_work, args=(theirs, self._load, self._do, self._show)
@@ -199,7 +213,7 @@ class Workers(Generic[Item, Result]):
 
     def _dead(self, worker: _Worker) -> tuple[Item, Result | Lost] | None:
         self._workers.remove(worker)
-        worker.process.join()
+        self._ended(worker)
         why = f"its process died ({_ending(worker.process.exitcode)})"
         if not worker.ready:
             raise CasError(f"the host cannot be loaded: {why}; --verbose shows what it said")

@@ -27,6 +27,7 @@ HOST = """
 import threading
 
 ran = []
+given = []
 events = {}
 
 class Loaded:
@@ -65,7 +66,8 @@ class Studio:
 
     def prepare(self, path):
         with open(path, "rb") as file:
-            return [self.encoder.encode(b"studio: " + file.read())]
+            given.append(self.encoder.encode(b"studio: " + file.read()))
+        return given[-1:]
 """
 
 
@@ -79,11 +81,11 @@ def _encode(encoder, recording):
         return encoder.encode(file.read())
 
 
-def _plugin(*, studio):
+def _plugin(*, studio, mute):
     encode = Method("encode", {"audio": content()}, _describe)
     prepare = Method("prepare", {"path": path()}, _describe, composed=True)
     encoder = HostClass("Encoder", ["host"], ["encode"], [encode])
-    classes = [encoder._replace(voice=_encode, requests=["serve", "no_such"])]
+    classes = [encoder._replace(voice=None if mute else _encode, requests=["serve", "no_such"])]
     if studio:
         made = HostClass("Studio", ["host"], ["prepare"], [prepare])
         classes.append(made._replace(voice=lambda studio, path: studio.prepare(path)))
@@ -93,13 +95,13 @@ def _plugin(*, studio):
 class PresetHost:
     """The host's module, patched, with a folder that is watched."""
 
-    def __init__(self, loader, monkeypatch, folder, *, studio=False, **gate):
+    def __init__(self, loader, monkeypatch, folder, *, studio=False, mute=False, **gate):
         self._loader, self._monkeypatch, self.voices = loader, monkeypatch, folder
         folder.mkdir()
         monkeypatch.setenv("XDG_STATE_HOME", str(folder.parent / "states"))
         self.cache = loader.cache
         self.presets = self.watch(**gate)
-        declared = _plugin(studio=studio)
+        declared = _plugin(studio=studio, mute=mute)
         self.module = loader.patch(loader.module(HOST, "host_of_a_test"), declared)
         self.said = []
         monkeypatch.setattr(self.cache.recorder.log, "error", self.said.append)

@@ -253,6 +253,17 @@ def test_a_folder_that_is_not_there_is_said_once_and_the_host_goes_on(host, tmp_
     assert host.said == [f"presets: {tmp_path}/missing: there is no such folder"]
 
 
+def test_a_host_whose_plugin_encodes_no_voice_says_so_once_and_watches_nothing(make):
+    host = make(mute=True)
+    host.voice("anna.wav", "anna")
+    for _ in range(2):
+        assert host.module.Encoder().encode(b"bert") == list(b"bert")
+    (said,) = host.said
+    assert said.startswith(f"presets: {host.voices} is not watched: the plugin test does not say")
+    assert state.read_all(state.default_folder()) == []
+    assert host.presets._thread is None
+
+
 def test_a_forked_child_waits_for_nobody_and_leaves_the_folder_to_its_parent(host):
     voice = host.voice("anna.wav", "hold")
     encoder = host.module.Encoder()
@@ -295,3 +306,46 @@ def test_where_nothing_can_be_written_nothing_is_watched(own_session, monkeypatc
 def test_a_tool_that_has_a_cache_of_its_own_watches_nothing(own_session, open_cache):
     own_session.use(open_cache())
     assert own_session.presets() is None
+
+
+def test_the_whole_voice_is_pinned_although_a_request_had_it_encoded(make, tmp_path):
+    host = make(studio=True)
+    studio = host.module.Studio(host.module.Encoder())
+    asked = tmp_path / "asked.wav"
+    asked.write_text("anna")
+    studio.prepare(str(asked))
+    voice = host.voice("anna.wav", "anna")
+    host.until_kept(voice, voice)
+    moved = str(host.voices / "moved.wav")
+    os.rename(voice, moved)
+    host.until_kept(moved, moved)
+    assert host.ran == ["studio: anna"]
+
+
+def test_a_live_host_is_given_nothing_but_real_results(make):
+    host = make(studio=True)
+    studio = host.module.Studio(host.module.Encoder())
+    voice = host.voice("anna.wav", "anna")
+    host.until_kept(voice, voice)
+    calls, trouble = host.presets.key(voice)
+    assert ([call.state for call in calls], trouble) == (["asked", "there"], "")
+    assert host.module.given == [list(b"studio: anna")] * 2
+    other = host.voices.parent / "other.wav"
+    other.write_text("bert")
+    calls, trouble = host.presets.key(str(other))
+    assert ([call.state for call in calls], trouble) == (["asked", "asked"], "")
+    assert (host.ran, len(host.module.given)) == (["studio: anna"], 2)
+    assert studio.prepare(voice) == [list(b"studio: anna")]
+
+
+def test_a_store_that_has_lost_a_voice_gets_it_although_memory_has_it(host, root):
+    anna, bert = host.voice("anna.wav", "anna"), host.voice("bert.wav", "bert")
+    encoder = host.module.Encoder()
+    host.until_kept(anna, bert)
+    encoder.encode(b"anna")
+    assert len(host.cache.chain.memory)
+    root.rename(root.with_name("lost"))
+    copy = host.voice("copy.wav", "anna")
+    wait_until(lambda: sorted(host.ran) == ["anna", "anna", "bert", "bert"])
+    wait_until(lambda: len(host.pins()) == 2)
+    assert set(host.pins().values()) <= {anna, bert, copy}

@@ -4,7 +4,7 @@ import pytest
 
 from stepaudio_cas.cli.engines import cluster
 from stepaudio_cas.cli.main import main
-from stepaudio_cas.prewarm.ray_engine import Cluster
+from stepaudio_cas.prewarm.ray_cluster import Cluster
 from tests.prewarm.small_host import SmallHost
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import soundfile
 
-from tests.hosts.runs import HOST, _drive, _environment, _program, shared_answer
+from tests.hosts.runs import HOST, _drive, _environment, copy_model, shared_answer
 from tests.hosts.speech import speak
 
 ASKED = "prompt,tokens"
@@ -50,8 +50,7 @@ def write_voices(folder):
 
 
 def _run_all(folder):
-    model, store = folder / "model", folder / "store"
-    _program(HOST / "make_model.py", model, "--size", "tiny")
+    model, store = copy_model(folder.parent, folder / "model"), folder / "store"
     voices = write_voices(folder / "voices")
     spec = f"stepaudio:{HOST}?model={model}"
     first = _tool(folder, store, "prewarm", folder / "voices", "--host", f"{spec}&ask={ASKED}")

@@ -36,9 +36,19 @@ def shared_answer(folder, run_all):
         return json.loads(answer.read_text())
 
 
+def copy_model(base, folder):
+    """Copy the tiny model of the reference host; it is made once, in `base`, for all workers."""
+
+    def make(made):
+        _program(HOST / "make_model.py", made / "model", "--size", "tiny")
+
+    shared_answer(base / "tiny", make)
+    return shutil.copytree(base / "tiny/model", folder)
+
+
 def _run_all(folder):
-    model, store, kept = folder / "model", folder / "store", folder / "kept"
-    _program(HOST / "make_model.py", model, "--size", "tiny")
+    store, kept = folder / "store", folder / "kept"
+    model = copy_model(folder.parent, folder / "model")
     a = write_speech(folder / "a.wav", 4, seed=1)
     b = write_speech(folder / "b.wav", 3, seed=2, pitch=210)
     spoken = [

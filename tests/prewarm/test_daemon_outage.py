@@ -152,6 +152,9 @@ def test_once_ends_although_a_store_is_away(watch, small, root, notes):
         assert watching.daemon.troubled
         assert watching.daemon.unwritten == 0
     assert len(notes()) <= 2
+    said = [text for text, _ in watching.said]
+    assert any(text.endswith("; --once does not wait for it") for text in said)
+    assert not any("wait" in text.replace("does not wait", "") for text in said)
 
 
 def test_once_ends_although_a_later_store_is_away(watch, small, other, notes):

@@ -166,3 +166,37 @@ def test_what_nobody_has_got_to_waits_again_before_others(room):
     assert room.desk.take() == first
     room.desk.put_back(first)
     assert [room.desk.take(), room.desk.take()] == [first, second]
+
+
+def test_a_file_that_is_not_kept_any_more_waits_again(room):
+    paths = [room.write("a.wav"), room.write("b.wav")]
+    room.wait(5)
+    for path in paths:
+        assert room.desk.take() == path
+        room.desk.done(room.desk.returned(path))
+    room.desk.hint(room.folder, paths[1])
+    assert [room.desk.lost(path) for path in (*paths, "/no/such.wav")] == [True, True, False]
+    assert not room.desk.lost(paths[0])
+    room.wait(5)
+    assert [room.state(path) for path in paths] == [WAITING, WAITING]
+    assert {room.desk.take(), room.desk.take()} == set(paths)
+
+
+def test_what_is_tried_again_has_been_tried(room):
+    path = room.write("a.wav", "broken")
+    room.wait(5)
+    assert not room.desk.tried
+    room.fail(path)
+    assert room.desk.tried
+    room.wait(10)
+    assert (room.state(path), room.desk.tried, room.desk.calm) == (WAITING, True, False)
+    assert room.desk.take() == path
+    assert (room.desk.tried, room.desk.calm) == (True, False)
+    other = room.write("b.wav")
+    assert not room.desk.tried
+    room.wait(5)
+    assert room.desk.take() == other
+    assert not room.desk.tried
+    room.desk.done(room.desk.returned(other))
+    room.desk.done(room.desk.returned(path))
+    assert (room.desk.tried, room.desk.calm) == (True, True)

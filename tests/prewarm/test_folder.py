@@ -31,13 +31,18 @@ def test_everything_is_seen_once(tmp_path):
         (tmp_path / name).write_text("la")
     (tmp_path / "b/circle").symlink_to(tmp_path)
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "one.wav").symlink_to(tmp_path / "other.wav")
+    (tmp_path / "other.wav").symlink_to(tmp_path / "one.wav")
     os.mkfifo(tmp_path / "pipe.wav")
     found = scan(str(tmp_path))
     assert list(found.voices) == [str(tmp_path / "a.wav"), str(tmp_path / "b/c.mp3")]
-    assert found.others == {str(tmp_path / "notes.txt")}
+    assert found.others == {str(tmp_path / "loop"), str(tmp_path / "notes.txt")}
     assert (found.linked, found.unread, found.root) == (True, {}, identity(str(tmp_path)))
     assert found.odd == {
         str(tmp_path / "gone.wav"): "it is a link to nothing",
+        str(tmp_path / "one.wav"): "it is a link that leads to itself",
+        str(tmp_path / "other.wav"): "it is a link that leads to itself",
         str(tmp_path / "pipe.wav"): "it is a pipe",
     }
 

@@ -30,6 +30,9 @@ class Board:
         self.check()
         self.pins.pop(key, None)
 
+    def has(self, key):
+        return key in self.pins
+
     def fill(self, key, source):
         self.filled.append((key, source))
 
@@ -64,7 +67,7 @@ def test_what_is_let_go_of_is_unpinned_by_the_sweep(keep, board):
 def test_who_is_started_again_knows_what_was_pinned(keep, board):
     keep().hold(A, ["1"])
     keeping = keep()
-    assert (list(keeping.voices("/v")), keeping.held(A)) == ([A], False)
+    assert (list(keeping.voices("/v")), keeping.believed(["1"])) == ([A], False)
     keeping.leave(A)
     keeping.sweep()
     assert board.pins == {}
@@ -114,13 +117,13 @@ def test_one_store_that_is_away_does_not_keep_another_from_its_pins(board, tmp_p
     other.broken = True
     keeping.hold(A, ["2", "3"])
     keeping.sweep()
-    assert (board.pins, keeping.loose, keeping.owed) == ({"2": A, "3": A}, 0, 2)
+    assert (board.pins, keeping.loose, keeping.owed) == ({"2": A, "3": A}, 0, 3)
     other.broken = False
     keeping.trust(1)
     keeping.pay()
     keeping.sweep()
     assert (other.pins, keeping.owed, keeping.unpinned) == (board.pins, 0, 1)
-    assert (board.filled, other.filled) == ([], [("3", board)])
+    assert (board.filled, sorted(key for key, _ in other.filled)) == ([], ["2", "3"])
 
 
 def test_a_line_that_a_full_disk_has_cut_off_spoils_no_other(tmp_path, monkeypatch):
@@ -188,3 +191,33 @@ def test_a_ledger_does_not_grow_for_ever(tmp_path):
         ledger.close()
     Ledger(str(path)).close()
     assert path.read_text() == ""
+
+
+def test_what_is_held_is_pinned_whatever_has_become_of_the_pin_that_was_made(keep, board):
+    keeping = keep()
+    keeping.hold(A, ["1"])
+    board.pins.clear()
+    keeping.hold(B, ["1"])
+    assert board.pins == {"1": B}
+
+
+def test_what_the_first_store_has_lost_is_not_held_until_somebody_holds_it(keep):
+    keeping = keep()
+    keeping.hold(A, ["1", "2"])
+    keeping.hold(B, ["3"])
+    assert keeping.lost(0, ["1", "8"]) == {A}
+    assert keeping.kept(0) == ["3"]
+    assert (keeping.believed(["3"]), keeping.believed(["1"])) == (True, False)
+    keeping.hold(A, ["1", "2"])
+    assert sorted(keeping.kept(0)) == ["1", "2", "3"]
+
+
+def test_what_a_later_store_has_lost_is_owed_by_it(board, tmp_path):
+    other = Board()
+    keeping = Keeping([board, other], {"/v": Ledger(str(tmp_path / "ledger"))})
+    keeping.hold(A, ["1", "2"])
+    other.pins.clear()
+    assert keeping.lost(1, ["1"]) == {A}
+    assert (keeping.kept(1), sorted(keeping.kept(0))) == (["2"], ["1", "2"])
+    keeping.pay()
+    assert (other.pins, other.filled) == ({"1": A}, [("1", board)])

@@ -107,13 +107,26 @@ def small(tmp_path):
     return SmallHost(tmp_path / "own")
 
 
-def listening(session):
-    """Find the addresses, in hexadecimal, at which the processes of a session can be reached."""
-    inodes = set()
+def of_session(session):
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if os.getsid(int(entry.name)) == session:
-                inodes |= {os.readlink(fd) for fd in (entry / "fd").iterdir()}
+                yield int(entry.name)
+
+
+def program(pid):
+    """Say what a process runs; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    return ""
+
+
+def listening(session):
+    """Find the addresses, in hexadecimal, at which the processes of a session can be reached."""
+    inodes = set()
+    for pid in of_session(session):
+        with contextlib.suppress(OSError):
+            inodes |= {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
     lines = [
         line.split() for name in ("tcp", "tcp6")
         for line in Path("/proc/net", name).read_text().splitlines()[1:]
@@ -222,6 +235,25 @@ def test_ctrl_c_finishes_what_is_in_hand_on_a_cluster_of_our_own(ray, small, roo
         assert labels(root) == {first}
 
 
+def test_a_cluster_of_our_own_that_dies_ends_the_command_and_loses_nothing(ray, small, root):
+    pipe = small.voices / "pipe"
+    os.mkfifo(pipe)
+    first = small.voice("1.wav", "la")
+    small.voice("2.wav", f"wait {pipe}")
+    with ray.start(
+        "--store", root, "prewarm", small.voices, host=small.spec, address=""
+    ) as process:
+        with let_go(pipe, process):
+            (raylet,) = (pid for pid in of_session(process.pid) if program(pid) == "raylet")
+            os.kill(raylet, signal.SIGKILL)
+            out, err = process.communicate(timeout=100)
+        assert process.returncode == 1
+        assert [json.loads(line)["voice"] for line in out.splitlines()] == [first]
+        assert "the Ray cluster of our own has died (its raylet has ended)" in err
+        assert len(err.splitlines()) == 1
+        assert labels(root) == {first}
+
+
 @pytest.mark.parametrize(
     ("host", "code", "text"),
     [
@@ -266,7 +298,8 @@ def test_what_the_host_prints_is_shown_if_it_is_wanted_and_never_in_our_output(r
 
 FEW = """
 import sys
-from stepaudio_cas.prewarm.ray_engine import Cluster, RayWorkers
+from stepaudio_cas.prewarm.ray_cluster import Cluster
+from stepaudio_cas.prewarm.ray_engine import RayWorkers
 
 class Host:
     def close(self):
@@ -295,6 +328,49 @@ def test_items_are_taken_no_faster_than_they_are_done(ray):
     count, most = map(int, done.stdout.split())
     assert count == 200
     assert most <= 4
+
+
+FULL = """
+import sys
+import ray
+from stepaudio_cas.prewarm import ray_engine
+from stepaudio_cas.prewarm.ray_cluster import Cluster
+
+ray_engine._ROOM = 0
+
+class Host:
+    def close(self):
+        return True
+
+class Other:
+    def here(self):
+        return True
+
+def tell(text):
+    print(text)
+    if other:
+        ray.kill(other.pop())
+
+other = []
+with ray_engine.RayWorkers(
+    Host, lambda host, item: -item, 2, cluster=Cluster(sys.argv[1]), tell=tell
+) as workers:
+    other.append(ray.remote(Other).options(num_cpus=2).remote())
+    ray.get(other[0].here.remote())
+    print(sorted(result for _, result in workers.run(range(5))))
+"""
+
+
+def test_a_full_cluster_is_waited_for_and_that_is_said_once(ray):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, ray.address],
+        env=ray.environment, capture_output=True, text=True, timeout=100, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "no machine of the Ray cluster has had room for an actor for 0 s; waiting for one that has",
+        "the Ray cluster has room for an actor: going on",
+        "[-4, -3, -2, -1, 0]",
+    ]
 
 
 def test_an_address_where_no_cluster_is_is_one_line(ray, small, root):

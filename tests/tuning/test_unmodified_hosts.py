@@ -1,6 +1,7 @@
 """The reference host with real FunASR and onnxruntime, tuned by the variable alone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from stepaudio_cas.identity.digest import digest_bytes
-from tests.hosts.runs import HOST, _drive, _program
+from tests.hosts.runs import _drive, copy_model
 from tests.hosts.speech import write_speech
 
 pytestmark = pytest.mark.timeout(600)
@@ -20,9 +21,8 @@ TUNE = "tf32,ort.graph=basic,ort.intra=2,ort.providers=cuda:cpu,encoder=lighter,
 class Run:
     """The host, tuned: what was said, and what the fingerprints in the store say."""
 
-    def __init__(self, folder):
-        self.model = folder / "model"
-        _program(HOST / "make_model.py", self.model, "--size", "tiny")
+    def __init__(self, base, folder):
+        self.model = copy_model(base, folder / "model")
         shutil.copytree(self.model / "paraformer-online", self.model / "lighter")
         path = self.model / "lighter/model.pt"
         weights = torch.load(path, weights_only=True)["state_dict"]
@@ -46,7 +46,9 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("tuned"))
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return Run(base, tmp_path_factory.mktemp("tuned"))
 
 
 def test_a_word_that_is_none_is_said_once_and_the_rest_is_in_force(run):
