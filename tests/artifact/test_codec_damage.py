@@ -136,7 +136,7 @@ FOREIGN = {
     "a record": array("numpy", "V8", [1], b"00000000"),
     "text": array("numpy", "<U2", [1], b"00000000"),
     "big-endian": array("numpy", ">i2", [1], b"00"),
-    "a type of another library": array("numpy", "complex32", [1], b"0000"),
+    "a type of another library": array("numpy", "qint8", [1], b"0"),
     "a torch attribute": array("torch", "load", [1], b"0"),
     "a type that is no text": array("numpy", 5, [1], b"0"),
     "a shape that is no list": array("numpy", "int8", 1, b"0"),
