@@ -31,7 +31,8 @@ class Look(NamedTuple):
     """How far to look.
 
     `deep` reads every manifest of the first store, for what there is of each plugin and model.
-    `remember` and `processes` are those of `sizes.measure`, and `measure` what does it.
+    `remember` and `processes` are those of `sizes.measure`, and `measure` what does it. `known`
+    keeps the counts of each store, which are good for one that does not answer the next time.
     """
 
     deep: bool = False
@@ -39,6 +40,7 @@ class Look(NamedTuple):
     remember: bool = True
     processes: int = 1
     measure: Callable[..., Size] = measure
+    known: dict[str, Tally] | None = None
 
 
 _PLAINLY: Final = Look()
@@ -100,13 +102,14 @@ class _Looked(NamedTuple):
 
 
 def _look_at(store: Store, look: Look, step: Callable[[], None]) -> _Looked:
+    known = {} if look.known is None else look.known
     try:
-        tally = read_tally(store.backend)
+        tally = known[store.url] = read_tally(store.backend)
         size = look.measure(
             store.backend, remember=look.remember, processes=look.processes, step=step
         )
     except Exception as error:
-        return _Looked(Size(), Tally(), f"{type(error).__name__}: {error}")
+        return _Looked(Size(), known.get(store.url, Tally()), f"{type(error).__name__}: {error}")
     return _Looked(size, tally, None)
 
 

@@ -62,8 +62,9 @@ def describe(router: APIRouter) -> dict[str, Any]:
 def make_app(service: Service) -> FastAPI:
     """Make an application of its own: the routes, and the page at `/`."""
     made = FastAPI(
-        title=TITLE, version=__version__, docs_url=None, redoc_url=None, openapi_url=None
-    )
+        title=TITLE, version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
     made.include_router(make_router(lambda: service))
     pages = APIRouter(route_class=route_class(lambda: service, page=True))
     found = _pages()
@@ -78,7 +79,8 @@ def make_app(service: Service) -> FastAPI:
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers)
 
-    pages.get("/", include_in_schema=False)(page)
+    for method in (pages.get, pages.head):
+        method("/", include_in_schema=False)(page)
     pages.get("/static/{name}", include_in_schema=False)(page)
     made.include_router(pages)
 

@@ -19,6 +19,7 @@ from stepaudio_cas.web.observer import quantile
 if TYPE_CHECKING:
     from stepaudio_cas.maintenance.sizes import Size
     from stepaudio_cas.store.backend import Backend
+    from stepaudio_cas.store.counters import Tally
     from stepaudio_cas.web.observer import Histogram
     from stepaudio_cas.web.source import Source
     from stepaudio_cas.web.work import Work
@@ -51,6 +52,7 @@ class Figures:
         self._found: dict[bool, tuple[float, Found]] = {}
         self._locks = {False: asyncio.Lock(), True: asyncio.Lock()}
         self._sizes: dict[str, tuple[float, Size]] = {}
+        self._known: dict[str, Tally] = {}
         self._calls = 0.0
         self.points: deque[dict[str, float]] = deque(maxlen=POINTS)
         self.fresh = NEAR if source.near else FAR
@@ -70,7 +72,11 @@ class Figures:
             return found
 
     async def sample(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Take down a point of the history; return it, and the one before."""
+        """Take down a point of the history; return it, and the one before.
+
+        While a store is away of which nothing is known there is no point: its counts would seem
+        to be new once it is back, and its bytes to have been gone.
+        """
         figures = (await self.get()).figures
         counters = figures["counters"]
         point = {
@@ -81,6 +87,8 @@ class Figures:
             "bytes": figures["bytes"],
         }
         before = self.points[-1] if self.points else point
+        if figures["error"] or figures["uncounted"]:
+            return before, before
         if not self.points or point["time"] > before["time"]:
             self.points.append(point)
         return point, before
@@ -106,10 +114,16 @@ class Figures:
 
     def _statistics(self, *, deep: bool) -> dict[str, Any]:
         source = self._source
-        look = Look(deep=deep, remember=source.writable, measure=self._measure)
-        return statistics(
+        look = Look(
+            deep=deep, remember=source.writable, measure=self._measure, known=self._known
+        )  # fmt: skip
+        figures = statistics(
             source.stores, look=look, max_size=source.settings.max_size, step=self._work.pace.rest
         )
+        away = [tier for tier in figures["tiers"] if tier.get("error")]
+        stale = [tier["name"] for tier in away if tier["store"] in self._known]
+        uncounted = [tier["name"] for tier in away if tier["store"] not in self._known]
+        return {**figures, "stale": stale, "uncounted": uncounted}
 
     def _measure(self, backend: Backend, **how: Any) -> Size:
         known = self._sizes.get(backend.url)

@@ -36,7 +36,8 @@ HEADERS: Final = {
 }
 """What every answer carries."""
 
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDED: Final = frozenset({"forwarded", "x-real-ip", "true-client-ip", "via"})
+_FORWARDED_ALL: Final = ("x-forwarded-", "cf-")
 _PORTS: Final = {"http": 80, "https": 443}
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="stepaudio-cas"'}
 
@@ -79,8 +80,9 @@ class Guard:
 
 def is_here(request: HTTPConnection) -> bool:
     """Tell whether somebody on this machine asks, and not somebody behind a proxy on it."""
-    if any(name in request.headers for name in _FORWARDED):
-        return False
+    for name in request.headers:
+        if name in _FORWARDED or name.startswith(_FORWARDED_ALL):
+            return False
     ends = request.scope.get("client"), request.scope.get("server")
     return all(end is not None and _is_loopback(end[0]) for end in ends)
 
@@ -96,9 +98,9 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_foreign_names(request: HTTPConnection) -> None:
     """Refuse a name that somebody has made to mean this machine: DNS rebinding."""
-    host = urlsplit(f"//{request.headers.get('host', '')}")
+    host = request.headers.get("host", "")
     try:
-        name = (host.hostname or "").rstrip(".")
+        name = "" if "@" in host else (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         name = ""
     if name == "localhost" or name.endswith(".localhost") or _is_loopback(name):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stepaudio_cas.settings import Settings
     from stepaudio_cas.web.observer import Observer
     from stepaudio_cas.web.server import Server
+    from stepaudio_cas.web.tokens import Tokens
 
 SETTLE: Final = 0.5
 """Seconds until we import anything: the host is in the middle of its own imports."""
@@ -114,21 +115,25 @@ class Inside:
         from stepaudio_cas.web.tokens import Tokens  # noqa: PLC0415
 
         tokens, observer = Tokens(self._settings.http_token_file), Observer()
-        with contextlib.suppress(ValueError):
-            tokens.check()
         source = of_cache(self._cache, self._settings, observer)
         server = Server(Service(source, tokens, pace=Pace(SHARE)), listening)
         self._server, self._observer, self.url = server, observer, url_of(listening)
         self._cache.recorder.listen(observer)
         try:
             if not self._stop.is_set():
-                server.run(lambda: self._serving(tokens.some, tokens.seen_by_others))
+                server.run(lambda: self._serving(tokens))
         finally:
             self._cache.recorder.dismiss(observer)
             listening.close()
 
-    def _serving(self, token: bool, seen: bool) -> None:
-        how = "" if token else "; nothing can be changed: STEPAUDIO_CAS_HTTP_TOKEN_FILE is not set"
-        how = "; other users of this machine can read its token" if seen else how
+    def _serving(self, tokens: Tokens) -> None:
+        how = "; other users of this machine can read its token" if tokens.seen_by_others else ""
+        trouble = " is not set" if tokens.path is None else ""
+        try:
+            tokens.check()
+        except ValueError as error:
+            trouble = f": {error}"
+        if trouble:
+            how = f"; nothing can be changed: STEPAUDIO_CAS_HTTP_TOKEN_FILE{trouble}"
         self._cache.recorder.log.error(f"{_VARIABLE}: {self.url} is served by {os.getpid()}{how}")
         self.ready.set()

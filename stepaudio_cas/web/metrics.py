@@ -81,7 +81,8 @@ def families(
     yield _gauge("info", "What is running", [((__version__, mode), 1)], ("version", "mode"))
     if source.cache is not None:
         yield from _process(source)
-    yield from _counters("store_", _ALL, [((figures["store"],), figures["counters"])], ("store",))
+    counted = [] if figures["uncounted"] else [((figures["store"],), figures["counters"])]
+    yield from _counters("store_", _ALL, counted, ("store",))
     yield _gauge(
         "store_processes", f"Processes that have counted, {_ALL}",
         [((figures["store"],), figures["processes"])], ("store",),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stepaudio_cas.units import parse_bytes, parse_seconds
 
@@ -166,6 +167,16 @@ class Wish(BaseModel):
     """What somebody asks for; a name that is not known is refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        """Refuse halves of characters, which JSON can name and nobody can write."""
+        try:
+            json.dumps(value, ensure_ascii=False, default=repr).encode()
+        except UnicodeEncodeError:
+            raise ValueError("there is half a character in it") from None
+        return value
 
 
 def _seconds(value: object) -> object:

@@ -225,7 +225,7 @@ def _line(kind: str, what: Mapping[str, Any], *, voices: bool) -> str:
         else:
             said.append(f"encoded in {took}" + ("" if what["ours"] else ", somebody was first"))
     elif kind == "bypass":
-        said += [what["plugin"], what["reason"], what["detail"]]
+        said += [what["plugin"], what["reason"], what["detail"] if voices else ""]
     else:
-        said += [what["kind"], what["text"]]
+        said += [what["kind"], what["text"] if voices else ""]
     return " ".join(" ".join(filter(None, said)).split("\n"))

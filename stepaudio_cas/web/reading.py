@@ -50,6 +50,7 @@ class Reading:
         get(f"{v1}/health", response_model=models.Health, responses={**troubles(), **_UNWELL})(
             self.health
         )
+        router.head(f"{v1}/health", include_in_schema=False)(self.health)
         get(f"{v1}/metrics", response_class=Response, responses={**troubles(), **_TEXT})(
             self.metrics
         )

@@ -1,14 +1,15 @@
-"""How every route of ours answers: guarded, in turn, with a limited body and our own words."""
+"""How every route of ours answers: guarded, with a limited body and our own words."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from stepaudio_cas.errors import CasError
 from stepaudio_cas.web.errors import ApiError, of_cas
@@ -66,7 +67,6 @@ def route_class(
                     behind.guard.check(request, writing=writing, page=page)
                     if not page:
                         behind.start()
-                        await behind.turn()
                     limited = Limited(request, request.receive, largest)
                     scope = _as_json(request.scope) if writing else request.scope
                     response = await handle(Request(scope, limited))
@@ -91,21 +91,28 @@ def said(error: Exception) -> Response:
         error = of_cas(error)
     if isinstance(error, ApiError):
         document = {"error": error.error, "remedy": error.remedy}
-        return JSONResponse(document, error.status_code, dict(error.headers or {}))
+        return _document(document, error.status_code, dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first.get("loc", ())[1:])
         text = f"{where}: {first.get('msg', '')}".removeprefix(": ")
-        return JSONResponse({"error": text, "remedy": "api/v1/openapi.json says what fits"}, 422)
+        return _document({"error": text, "remedy": "api/v1/openapi.json says what fits"}, 422)
     if isinstance(error, ClientDisconnect):
-        return JSONResponse({"error": "you have gone", "remedy": "ask again"}, 400)
+        return _document({"error": "you have gone", "remedy": "ask again"}, 400)
     if isinstance(error, HTTPException):
         remedy = "api/v1/openapi.json says what there is"
         document = {"error": str(error.detail), "remedy": remedy}
-        return JSONResponse(document, error.status_code, dict(error.headers or {}))
+        return _document(document, error.status_code, dict(error.headers or {}))
     text = f"{type(error).__name__}: {error}"
     remedy = "GET api/v1/health says whether the store can be reached; else please report it"
-    return JSONResponse({"error": text, "remedy": remedy}, 503)
+    return _document({"error": text, "remedy": remedy}, 503)
+
+
+def _document(
+    document: dict[str, str], status: int, headers: dict[str, str] | None = None
+) -> Response:
+    """Write it in ASCII: a text that comes from a request may be none that UTF-8 can write."""
+    return Response(json.dumps(document), status, headers, "application/json")
 
 
 def dressed(response: Response) -> Response:

@@ -12,17 +12,22 @@ import uvicorn
 
 from stepaudio_cas._fork import survive_fork
 from stepaudio_cas.web.feed import ABORT
+from stepaudio_cas.web.protocol import Bounded, most_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from stepaudio_cas.web.service import Service
 
-MOST_CONNECTIONS: Final = 512
 _BACKLOG: Final = 128
+_AT_ONCE: Final = 16
+"""So many are let in before those are counted that were."""
+
 _LAST: Final = 3
+_START: Final = "http.response.start"
+_CLOSE: Final = b"connection", b"close"
 
 
 def bind(address: str) -> socket.socket:
@@ -63,10 +68,13 @@ class Server:
 
         self._service, self._listening = service, listening
         self._pid = os.getpid()
+        most = most_connections(inside=service.source.cache is not None)
         config = uvicorn.Config(
-            _Abortable(make_app(service)),
+            _InTurn(make_app(service), service.turn),
+            http=type("Ours", (Bounded,), {"most": most, "owed": staticmethod(service.pace.owed)}),
+            backlog=_AT_ONCE,
             loop="none", lifespan="off", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, ws="none", limit_concurrency=MOST_CONNECTIONS,
+            proxy_headers=False, server_header=False, ws="none",
             timeout_graceful_shutdown=_LAST,
         )  # fmt: skip
         self._server = _Quiet(config)
@@ -75,6 +83,7 @@ class Server:
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve, in the thread that calls; `ready` is called once it can be asked."""
         loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
         try:
             loop.run_until_complete(self._serve(ready))
         finally:
@@ -112,18 +121,29 @@ async def _nobody_left() -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-class _Abortable:
-    """Notes how a connection is ended at once; no exception gets to uvicorn, which would log it."""
+class _InTurn:
+    """Lets requests in one by one, whatever is asked for, and reads no body that is not wanted.
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    It notes how a connection is ended at once; no exception gets to uvicorn, which would log it.
+    """
+
+    def __init__(self, app: Any, turn: Callable[[], Awaitable[None]]) -> None:
+        self._app, self._turn = app, turn
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        cycle = getattr(send, "__self__", None)
+        transport = getattr(cycle, "transport", None)
         if transport is not None:
             scope[ABORT] = transport.abort
+
+        async def closing(message: Message) -> None:
+            if message["type"] == _START and getattr(cycle, "more_body", False):
+                message = {**message, "headers": [*message["headers"], _CLOSE]}
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._turn()
+            await self._app(scope, receive, closing)
         except (Exception, asyncio.CancelledError):  # cancelled: the server ends
             if transport is None:
                 raise
@@ -141,6 +161,8 @@ class _Quiet(uvicorn.Server):
         self.config.load()
         self.lifespan: Any = self.config.lifespan_class(self.config)
         await self.startup(sockets)
+        for one in sockets:
+            one.listen(_BACKLOG)
         if self.should_exit:
             return
         self.ready()

@@ -118,7 +118,7 @@ class Service:
             try:
                 point, before = await self.figures.sample()
                 if self.feed.clients:
-                    grown = {name: round(point[name] - before[name], 6) for name in _SUMS}
+                    grown = {name: max(round(point[name] - before[name], 6), 0) for name in _SUMS}
                     if any(grown.values()):
                         self.feed.publish([("counts", {"time": point["time"], **grown})])
                     watched = await self.work.run(self.prewarming.states)

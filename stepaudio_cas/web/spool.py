@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.prewarm.voices import SUFFIXES
-from stepaudio_cas.web.errors import ApiError
+from stepaudio_cas.web.errors import ApiError, busy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +63,8 @@ class Spool:
                 used + self._coming > self.most_bytes + self.largest
                 or len(files) >= self._most_files
             ):
+                if used <= self.most_bytes and len(files) < self._most_files:
+                    raise busy()
                 raise ApiError(
                     507, f"there is no room for more: {len(files)} files, {used} bytes",
                     "remove some: DELETE api/v1/prewarm/upload/{id}",

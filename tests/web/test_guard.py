@@ -21,6 +21,11 @@ WRITES = [
 ]  # fmt: skip
 READS = [f"{V1}/stats", f"{V1}/entries", f"{V1}/misses", f"{V1}/health", "/metrics"]
 
+PROXIES = [
+    "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "CF-Connecting-IP",
+    "True-Client-IP",
+]  # fmt: skip
+
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
 def test_every_change_needs_the_token(still, method, path):
@@ -46,7 +51,7 @@ def test_no_route_that_changes_something_has_been_forgotten(still):
 @pytest.mark.parametrize("path", READS)
 def test_reading_is_open_on_this_machine_and_to_nobody_behind_a_proxy(still, path):
     assert still.get(path).status == 200
-    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+    for name in PROXIES:
         assert still.get(path, {name: "for=10.0.0.1"}).status == 401
         assert still.get(path, {name: "for=10.0.0.1", **BEARER}).status == 200
 
@@ -69,7 +74,13 @@ def test_an_address_of_another_machine_needs_the_token(serve):
     assert status == (200 if other == "127.0.0.2" else 401)
 
 
-@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", ""])
+NAMES = [
+    "evil.example", "127.0.0.1.evil.example", "localhost.evil", "", "[::1", "[evil]", "\xff\xfe[",
+    "a\xbd\xb5b\xaa", "evil@localhost", "localhost@evil",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_was_made_to_mean_this_machine_is_refused(still, name):
     answer = still.get(f"{V1}/stats", {"Host": name})
     assert answer.status == 421
@@ -142,6 +153,14 @@ def test_what_is_no_json_is_refused(still):
     for body in (b"{", b"[]", b'"x"', b"\xff", b'{"surprise": 1}', b'{"dry_run": "perhaps"}'):
         sent = {"Content-Type": "application/json", **BEARER}
         answer = still.ask("POST", f"{V1}/clear", body, sent)
+        assert answer.status in {400, 422}, body
+        assert answer.json["remedy"]
+
+
+@pytest.mark.parametrize("path", [f"{V1}/rm", f"{V1}/clear", f"{V1}/prewarm", f"{V1}/gc"])
+def test_text_that_nobody_can_write_is_refused_in_words_that_anybody_can(still, path):
+    for body in (b'{"keys": ["\\ud800"]}', b'{"\\ud800": 1}', b'{"voice": "\\ud800"}'):
+        answer = still.ask("POST", path, body, BEARER)
         assert answer.status in {400, 422}, body
         assert answer.json["remedy"]
 
@@ -222,3 +241,14 @@ def test_an_address_that_cannot_be_had_is_said_with_what_helps(store, tmp_path, 
         assert main([*words, "--token-file", str(tmp_path / "token")]) == 1
     assert "--port 0" in capsys.readouterr().err
     assert not os.path.exists(tmp_path / "token")
+
+
+@pytest.mark.parametrize("path", ["/", f"{V1}/health"])
+def test_who_looks_only_whether_somebody_is_there_is_answered(still, path):
+    answer = still.ask("HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_nobody_is_sent_elsewhere(still):
+    answer = still.get(f"{V1}/stats/", {"Host": "evil.example"})
+    assert (answer.status, "location" in answer.headers) == (404, False)

@@ -188,3 +188,10 @@ def test_an_unmodified_host_is_served_by_the_variable_alone(tmp_path, token_file
     assert results[0] == results[1]
     assert (stats["hits"], stats["misses"]) == (1, 1)
     assert (cleared["dry_run"], cleared["entries"]) == (True, 1)
+
+
+@pytest.mark.parametrize(("file", "said"), [(None, "is not set"), ("gone", "gone has no token")])
+def test_why_nothing_can_be_changed_is_said(open_cache, tmp_path, capfd, file, said):
+    with Served(open_cache(log="error"), file and tmp_path / file, tmp_path):
+        line = capfd.readouterr().err
+    assert said in line.partition("nothing can be changed: STEPAUDIO_CAS_HTTP_TOKEN_FILE")[2]

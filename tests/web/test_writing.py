@@ -8,6 +8,8 @@ import pytest
 
 import stepaudio_cas as cas
 from stepaudio_cas.cli.main import main
+from stepaudio_cas.web.errors import ApiError
+from stepaudio_cas.web.spool import Spool
 from tests.support.values import recipe
 from tests.web.serving import BEARER
 
@@ -221,3 +223,13 @@ def test_two_voices_of_one_name_are_told_apart_by_their_folders(api, tmp_path):
     watch(api, tmp_path / "voices")
     assert api.post(f"{V1}/prewarm", {"voice": "anna.wav"}).status == 409
     assert api.post(f"{V1}/prewarm", {"voice": "b/anna.wav"}).json["voice"] == "b/anna.wav"
+
+
+def test_who_comes_while_too_many_are_sending_is_told_to_come_again(tmp_path):
+    spool = Spool(str(tmp_path / "spool"), most_bytes=100, largest=100)
+    with spool.begin("anna.wav"), spool.begin("bert.wav"):
+        with pytest.raises(ApiError) as raised, spool.begin("clara.wav"):
+            pass
+        assert (raised.value.status_code, raised.value.headers["Retry-After"]) == (503, "2")
+    with spool.begin("clara.wav"):
+        pass
