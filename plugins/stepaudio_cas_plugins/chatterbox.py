@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def _reference(self: Any) -> Model:
     """Describe the speech tokenizer, the speaker encoder, and the mel spectrogram."""
     return Model(
-        loaded=(self,),
+        loaded=(self, self.mel_extractor),
         parts=lambda: Parts(code=[self.mel_extractor, *named("s3tokenizer.utils", "padding")]),
         settings={"dtype": str(self.dtype)},
         networks={"tokenizer": self.tokenizer, "speaker": self.speaker_encoder},

@@ -39,7 +39,7 @@ def _mel(self: Any) -> Model | None:
         settings = {"args": told(extractor.args), "keywords": told(extractor.keywords)}
     if not hasattr(function, "__code__"):
         raise LookupError(f"a feat_extractor that is a {type(function).__qualname__}")
-    return Model((extractor,), lambda: Parts(settings=settings, code=[function]))
+    return Model((extractor,), lambda: Parts(code=[function]), settings)
 
 
 def _methods(name: str, model: Any, results: int) -> list[Method]:

@@ -7,9 +7,11 @@ of the instance and, in older versions, on those of every call before it: all ar
 
 from __future__ import annotations
 
+import copy
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stepaudio_cas.activation.plugin import (
@@ -50,6 +52,9 @@ _BUILT = frozenset(
 """What a model was made with; only then does it count, as everything that ends in `_conf`."""
 
 _FOLDERS = ("model_path", "output_dir")
+_OF_ROLES = ("vad_kwargs", "punc_kwargs", "spk_kwargs")
+_IS_FILE = re.compile(r"(init_param|_file|_path|token_list|bpemodel|seg_dict)s?(\.\d+)?$")
+"""Options that name files, also where these are in the working directory."""
 
 
 def _of(self: Any, role: str) -> Any:
@@ -79,6 +84,7 @@ def _model(self: Any) -> Model | None:
         parts=lambda: _parts(self, roles),
         settings={"dither": dithers},
         deterministic=not any(dithers),
+        networks={f"{role}network": _of(self, role) for role in roles},
     )
 
 
@@ -97,7 +103,7 @@ def _parts(self: Any, roles: Sequence[str]) -> Parts:
             file = os.path.join(folder, name)
             files[f"{role}{name}"] = file if os.path.isfile(file) else None
         settings[f"{role}model"] = {
-            name: _plain(option)
+            name: _plain(option, name)
             for name, option in options.items()
             if name in _BUILT or name.endswith("_conf")
         }
@@ -117,29 +123,51 @@ def _is_torch(part: Any) -> bool:
 
 def _files_in(option: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Find the files that options name: weights, statistics, token lists, dictionaries."""
-    if isinstance(option, (list, Mapping)):
+    option = os.fspath(option) if isinstance(option, os.PathLike) else option
+    if isinstance(option, (list, tuple, Mapping)):
         inner = option.items() if isinstance(option, Mapping) else enumerate(option)
         for key, value_ in inner:
-            if key != "token_list" and not str(key).endswith("kwargs"):
+            is_list_of_tokens = key == "token_list" and not isinstance(value_, (str, os.PathLike))
+            if not is_list_of_tokens and (name or key not in _OF_ROLES):
                 yield from _files_in(value_, f"{name}.{key}" if name else str(key))
-    elif isinstance(option, str) and os.sep in option:
+    elif _may_be_path(option, name):
         if os.path.isfile(option):
             yield name, option
         elif os.path.isdir(option) and not (name in _FOLDERS or name.endswith("model")):
             raise LookupError(f"{name} is a folder; what is in it cannot be told")
 
 
-def _plain(option: Any) -> Any:
+def _may_be_path(option: Any, name: str) -> bool:
+    return isinstance(option, str) and (os.sep in option or bool(_IS_FILE.search(name)))
+
+
+def _plain(option: Any, name: str) -> Any:
     """Copy a setting: no paths, which differ between machines, and no live objects."""
+    option = os.fspath(option) if isinstance(option, os.PathLike) else option
     if isinstance(option, Mapping):
-        return {str(key): _plain(inner) for key, inner in option.items()}
+        return {str(key): _plain(inner, f"{name}.{key}") for key, inner in option.items()}
     if isinstance(option, str):
-        return "" if os.sep in option and os.path.exists(option) else option
+        return "" if _may_be_path(option, name) and os.path.exists(option) else option
     if isinstance(option, Sequence) and not isinstance(option, bytes):
-        return [_plain(inner) for inner in option]
+        return [_plain(inner, f"{name}.{at}") for at, inner in enumerate(option)]
     if option is None or isinstance(option, (bool, int, float)):
         return option
     return type(option).__qualname__
+
+
+def _merged(self: Any, role: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a call, put together as the host does: newer ones merge deeply."""
+    merged = {
+        name: copy.deepcopy(option) if isinstance(given.get(name), Mapping) else option
+        for name, option in _options(self, role).items()
+    }
+    _merger(self)(merged, given)
+    return merged
+
+
+def _merger(self: Any) -> Callable[[dict[str, Any], Mapping[str, Any]], object]:
+    deep = getattr(sys.modules[type(self).__module__], "deep_update", dict.update)
+    return getattr(self, "_merge_runtime_config", deep)  # type: ignore[no-any-return]
 
 
 def _resolve(self: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +181,7 @@ def _resolve(self: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
     for role in _ROLES:
         if _of(self, role) is not None:
-            told[f"{role}model"] = _told({**_options(self, role), **given}, given)
+            told[f"{role}model"] = _told(_merged(self, role, given), given)
     if _of(self, "vad_") is None and _of(self, "punc_") is None:
         told["model"] = _sense(_of(self, ""), told["model"])
     if _of(self, "spk_") is not None:
@@ -196,7 +224,10 @@ def _told(options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
         name: _contents(name, option)
         for name, option in options.items()
         if name not in _PLACES
-        and (name in given or not (name in _BUILT or name.endswith(("_conf", "kwargs", "_model"))))
+        and (
+            name in given
+            or not (name in {*_BUILT, *_OF_ROLES} or name.endswith(("_conf", "_model")))
+        )
     }
 
 
@@ -267,7 +298,7 @@ def _restore(
     if not hasattr(self, "_reset_runtime_configs"):
         for role in _ROLES:
             if _of(self, role) is not None:
-                getattr(self, f"{role}kwargs").update(cfg)
+                _merger(self)(getattr(self, f"{role}kwargs"), cfg)
     return results
 
 

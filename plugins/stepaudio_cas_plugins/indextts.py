@@ -14,8 +14,9 @@ def _features(self: Any) -> Model | None:
     if network is None:
         return None
     return Model(
-        loaded=(mean, std),
-        parts=lambda: Parts(arrays={"mean": mean, "std": std}),
+        loaded=(),
+        parts=Parts,
+        settings={"statistics": [[str(part.dtype), part.tolist()] for part in (mean, std)]},
         networks={"w2v-bert": network},
     )
 

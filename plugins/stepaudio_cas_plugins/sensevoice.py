@@ -32,11 +32,16 @@ def _model(self: Any) -> Model | None:
         return None
     frames = frontend.opts.frame_opts
     return Model(
-        loaded=(session, frontend, tokenizer),
+        loaded=(session, frontend, tokenizer, *_statistics(frontend)),
         parts=lambda: _parts(self, session, frontend, tokenizer),
         settings={"dither": frames.dither, "fs": frames.samp_freq, "blank": self.blank_id},
         deterministic=frames.dither == 0,
     )
+
+
+def _statistics(frontend: Any) -> tuple[Any, ...]:
+    cmvn = getattr(frontend, "cmvn", None)
+    return () if cmvn is None else (cmvn,)
 
 
 def _parts(self: Any, session: Any, frontend: Any, tokenizer: Any) -> Parts:
@@ -81,6 +86,8 @@ def _resolve(self: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _recording(given: Any) -> Any:
     if isinstance(given, (list, tuple)):
         raise Bypass("unsupported-input", "a list of other things than names of files")
+    if isinstance(given, os.PathLike):
+        raise Bypass("unsupported-input", "a path that is no text: the host raises an error")
     if isinstance(given, str) and not given.lower().endswith(".wav"):
         raise Bypass("unsupported-input", "no .wav: the host writes one beside it, and reads that")
     return given

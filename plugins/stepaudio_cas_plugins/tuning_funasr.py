@@ -5,13 +5,14 @@ The class is in a module `auto_model`, of FunASR itself or of a copy that a host
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepaudio_cas.tuning.effects import EFFECTIVE, SKIPPED, effects
+from stepaudio_cas.tuning.effects import EFFECTIVE, MARK, SKIPPED, effects
 from stepaudio_cas.tuning.words import show
 from stepaudio_cas_plugins.tuning_torch import cannot_compile
 
@@ -136,6 +137,8 @@ def _compile(model: Any, mode: Any, word: str) -> None:
         return
     _allow_variants()
     things = [model, network]
+    for marked in things:
+        vars(marked)[MARK] = _Marks(vars(marked).get(MARK, {}))
     effects.mark(things, "compile", mode)
     giving_up = functools.partial(_give_up, things, word, thing)
     for layer in layers:
@@ -160,6 +163,13 @@ def _give_up(things: list[Any], word: str, thing: str, why: str) -> None:
     effects.note(word, thing, SKIPPED, why)
 
 
+class _Marks(dict[str, Any]):
+    """What is in force for a model; a deep copy of it runs as it was written."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return {word: value for word, value in self.items() if word != "compile"}
+
+
 class _Compiled:
     """A method of a layer, compiled when it is first called; or as it was, if that fails."""
 
@@ -169,6 +179,7 @@ class _Compiled:
         import torch  # noqa: PLC0415 - the host's
 
         self._plain, self._giving_up = plain, giving_up
+        setattr(self, _TUNED, plain)  # the cache tells it by that, and by what was marked
         self._compiled: Callable[..., Any] | None = torch.compile(plain, mode=mode)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -184,8 +195,9 @@ class _Compiled:
         self._giving_up(f"it failed at work, and runs as it was: {why}")
         return value
 
-    def __deepcopy__(self, _: dict[int, Any]) -> Callable[..., Any]:
-        return self._plain
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., Any]:
+        """Leave a copy of the layer as it was written: it computes with its own weights."""
+        return copy.deepcopy(self._plain, memo)
 
 
 def trouble(word: str, plan: Mapping[str, Any]) -> str:

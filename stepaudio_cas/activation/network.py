@@ -2,20 +2,19 @@
 
 Weights are digested from memory, not from a checkpoint: that is what runs, whichever file it came
 from, with adapters merged and in the type it was cast to. A module is digested once; later calls
-only see that its tensors are still the same objects, unwritten (torch counts writes).
+see that its tensors are still the same objects, unwritten, and that its attributes and the
+functions of its classes are as they were. Torch counts what is written to a tensor, but not what
+is written through `tensor.data`, NumPy or other memory that it shares: that is not seen.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-import math
-import os
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stepaudio_cas import arrays
+from stepaudio_cas.activation.watched import Watched, attributes, is_tuned
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import digest_array, digest_bytes
@@ -23,13 +22,10 @@ from stepaudio_cas.identity.digest import digest_array, digest_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_MAX_DEPTH: Final = 8
 _HARMLESS: Final = ("torch.nn.utils", "transformers.utils")
 """Where hooks are from that compute a weight, or hand out what is asked for."""
 
 _ON_ALL: Final = ("_global_forward_hooks", "_global_forward_pre_hooks")
-
-_NOT_TOLD: Final = frozenset({"training", "name_or_path", "transformers_version"})
 
 _known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
 _switched: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
@@ -48,6 +44,7 @@ class _Known(NamedTuple):
 
     modules: Sequence[Callable[[], Any]]
     held: Sequence[_Held]
+    watched: Watched
     contents: str
     structure: str
 
@@ -102,7 +99,7 @@ def _check(module: Any) -> None:
     own = module.__dict__
     if own["training"] and _asks_training(type(module)):
         raise Bypass("training-mode", f"{type(module).__qualname__} is in training mode")
-    if "forward" in own:
+    if "forward" in own and not is_tuned(module, "forward"):
         raise Bypass("hooks", f"the forward of one {type(module).__qualname__} was replaced")
     for hooks in (own["_forward_hooks"], own["_forward_pre_hooks"]):
         for hook in hooks.values() if hooks else ():
@@ -131,11 +128,14 @@ def _walk(network: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _same(known: _Known, modules: list[Any], tensors: list[Any]) -> bool:
-    if len(known.modules) != len(modules) or len(known.held) != len(tensors):
-        return False
-    return all(ref() is m for ref, m in zip(known.modules, modules, strict=True)) and all(
-        held.tensor() is t and held.state == _state(t)
-        for held, t in zip(known.held, tensors, strict=True)
+    return (
+        _holds(known, modules)
+        and len(known.held) == len(tensors)
+        and all(
+            held.tensor() is t and held.state == _state(t)
+            for held, t in zip(known.held, tensors, strict=True)
+        )
+        and known.watched.same(modules)
     )
 
 
@@ -154,19 +154,29 @@ def _describe(network: Any, before: _Known | None) -> _Known:
     unchanged = {id(held.tensor()): held for held in (before.held if before else ())}
     held: list[_Held] = []
     contents: dict[str, str] = {}
-    structure: list[Any] = []
-    modules = []
-    for name, module in _tree(network):
-        modules.append(weakref.ref(module))
-        structure.append([name, type(module).__qualname__, _attributes(module)])
+    tree = list(_tree(network))
+    modules = [module for _, module in tree]
+    watched = Watched(modules)  # before it is told, as tensors are
+    for name, module in tree:
         for part in (module._parameters, module._buffers):  # noqa: SLF001
             for own, tensor in part.items():
                 if tensor is not None:
                     made = _hold(tensor, unchanged)
                     held.append(made)
                     contents[f"{name}.{own}"] = made.digest
+    structure = [[name, type(module).__qualname__, attributes(module)] for name, module in tree]
     return _Known(
-        modules, held, digest_bytes(canonical(contents)), digest_bytes(canonical(structure))
+        [weakref.ref(module) for module in modules],
+        held,
+        watched,
+        digest_bytes(canonical(contents)),
+        digest_bytes(canonical(structure)),
+    )
+
+
+def _holds(known: _Known, modules: Sequence[Any]) -> bool:
+    return len(known.modules) == len(modules) and all(
+        ref() is module for ref, module in zip(known.modules, modules, strict=True)
     )
 
 
@@ -190,49 +200,6 @@ def _tree(network: Any) -> Iterator[tuple[str, Any]]:
         yield name, module
         below = module._modules.items()  # noqa: SLF001
         ahead.extend([(f"{name}.{own}", child) for own, child in below if child is not None])
-
-
-def _attributes(module: Any) -> dict[str, Any]:
-    """Tell a module's hyperparameters: its plain attributes, and those of its configuration."""
-    return {
-        name: _plain(value, 0)
-        for name, value in sorted(vars(module).items())
-        if not name.startswith("_") and name not in _NOT_TOLD
-    }
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """Copy a setting: of a path only its last part, of what is no plain value only its type."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
-    if isinstance(value, str):
-        return f"…/{os.path.basename(value)}" if os.path.isabs(value) else value
-    if depth < _MAX_DEPTH:
-        if isinstance(value, (list, tuple)):
-            return [_plain(item, depth + 1) for item in value]
-        nested = _mapping(value)
-        if nested is not None:
-            items = {str(k): v for k, v in nested.items()}
-            kept = {k: v for k, v in items.items() if k.lstrip("_") not in _NOT_TOLD}
-            return {k: _plain(v, depth + 1) for k, v in sorted(kept.items())}
-    if arrays.is_array(value):
-        return digest_array(value)
-    return str(getattr(value, "__qualname__", type(value).__qualname__))
-
-
-def _mapping(value: Any) -> Mapping[Any, Any] | None:
-    """See a dict, a dataclass or a transformers configuration as a mapping."""
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, type):
-        return None
-    to_dict = getattr(value, "to_dict", None)
-    if callable(to_dict):  # a dataclass as well, in newer versions, but not only
-        chosen = {"attention": getattr(value, "_attn_implementation", None)}
-        return {**to_dict(), **chosen}
-    if dataclasses.is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    return None
 
 
 def _asks_training(kind: type) -> bool:

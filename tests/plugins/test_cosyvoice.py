@@ -112,6 +112,14 @@ def test_another_mel_spectrogram_gives_another_key(start, recordings, kind):
     assert misses(started, started.frontend._extract_speech_feat, str(recordings[0]))
 
 
+def test_a_setting_of_the_mel_spectrogram_is_read_at_each_call(start, recordings):
+    started = start(mel=functools.partial(MEL.func, **MEL.keywords))
+    frontend = started.frontend
+    assert misses(started, frontend._extract_speech_feat, str(recordings[0]))
+    frontend.feat_extractor.keywords["hop_size"] = 240
+    assert misses(started, frontend._extract_speech_feat, str(recordings[0]))
+
+
 def test_a_mel_spectrogram_that_cannot_be_told_is_passed_through(start, recordings):
     class Mel:
         def __call__(self, y):

@@ -53,6 +53,20 @@ def load(host, folder):
     return load_
 
 
+@pytest.fixture
+def heard_together(monkeypatch):
+    """The recordings that the model was given, those of each time in a list."""
+    module = import_quietly("funasr.models.sense_voice.model")
+    read, batches = module.load_audio_text_image_video, []
+
+    def noting(recordings, *args, **kwargs):
+        batches.append(list(recordings))
+        return read(recordings, *args, **kwargs)
+
+    monkeypatch.setattr(module, "load_audio_text_image_video", noting)
+    return batches
+
+
 def states(host, calls):
     """What became of each call: a hit, a miss, or the reason it was passed through."""
     found = []
@@ -153,38 +167,23 @@ def test_a_file_of_hotwords_is_told_by_what_is_in_it(host, load, recordings, tmp
 
 
 def test_of_a_batch_only_what_is_missing_is_computed_and_the_order_is_kept(
-    host, load, recordings, monkeypatch
+    host, load, recordings, heard_together
 ):
     model = load()
     heard = host.plain(model, recordings)
-    asked, inference = [], type(model.model).inference
-
-    def counted(self, data_in, *args, **kwargs):
-        asked.append(list(data_in))
-        return inference(self, data_in, *args, **kwargs)
-
-    monkeypatch.setattr(type(model.model), "inference", counted)
-    host.use(host.cache)
+    heard_together.clear()
     assert model.generate([recordings[2]]) == [heard[2]]
     assert model.generate([*recordings, recordings[0]]) == [*heard, heard[0]]
-    assert asked == [[recordings[n]] for n in (2, 0, 1, 3)]
+    assert heard_together == [[recordings[n]] for n in (2, 0, 1, 3)]
     assert model.generate(recordings[1]) == [heard[1]]
     assert host.counts() == {"miss": 4, "hit.memory": 2, "hit.shared": 1}
 
 
-def test_what_is_missing_of_a_batch_is_computed_together(host, load, recordings, monkeypatch):
+def test_what_is_missing_of_a_batch_is_computed_together(host, load, recordings, heard_together):
     model = load()
-    sizes, inference = [], type(model.model).inference
-
-    def counted(self, data_in, *args, **kwargs):
-        sizes.append(len(data_in))
-        return inference(self, data_in, *args, **kwargs)
-
-    monkeypatch.setattr(type(model.model), "inference", counted)
-    host.use(host.cache)
     model.generate(recordings[:1], batch_size=3)
     results = model.generate(recordings, batch_size=3)
-    assert sizes == [1, 3]
+    assert list(map(len, heard_together)) == [1, 3]
     assert [result["key"] for result in results] == ["0", "1", "2", "3"]
 
 
@@ -315,6 +314,12 @@ def test_options_that_stick_in_older_versions_stick_after_hits_too(
     assert asks(host, sticky, recordings[0], *asked) == ["miss", "hit", "hit"]
     assert asks(host, fresh, recordings[0], {}, *asked) == ["miss", "hit", "hit", "hit"]
     assert fresh.kwargs["language"] == "zh"
+    sticky.generate(recordings[0], decode={"x": 1})
+    for model in (sticky, fresh):
+        model.kwargs["decode"] = {"y": 1}
+    assert asks(host, fresh, recordings[0], {"decode": {"x": 1}}) == ["miss"]
+    assert asks(host, sticky, recordings[0], {"decode": {"x": 1}}) == ["hit"]
+    assert sticky.kwargs["decode"] == fresh.kwargs["decode"] == {"x": 1, "y": 1}
     assert host.plain(sticky, recordings[1]) == fresh.generate(recordings[1])
 
 

@@ -52,6 +52,7 @@ CHANGES = {
     "features": (lambda _: None, (FEATURES * 2, MASK)),
     "mask": (lambda _: None, (FEATURES, MASK.tril())),
     "weights": (zero("feature_projection.projection.bias"), (FEATURES, MASK)),
+    "mean in place": (lambda model: model.semantic_mean.add_(1), (FEATURES, MASK)),
     "mean": (set_("semantic_mean"), (FEATURES, MASK)),
     "deviation": (set_("semantic_std"), (FEATURES, MASK)),
     "type": (lambda model: model.semantic_model.double().float().half().float(), (FEATURES, MASK)),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -238,6 +239,7 @@ def test_what_is_not_understood_is_passed_through_with_a_reason(host, load, reco
 
     assert bypassed(host, fails([samples, wav])) == ["unsupported-input"]
     assert bypassed(host, fails(str(tmp_path / "song.mp3"))) == ["unsupported-input"]
+    assert bypassed(host, fails(Path(wav))) == ["unsupported-input"]
     assert bypassed(host, fails(str(tmp_path / "none.wav"))) == ["unreadable-file"]
     assert bypassed(host, fails("https://example.org/a.wav")) == ["unreadable-file"]
     assert bypassed(host, fails(wav, language="klingon")) == ["failed-key"]

@@ -1,5 +1,6 @@
 """FunASR's encoder, another one in its place, and compiled: the part that needs no FunASR."""
 
+import copy
 import functools
 
 import pytest
@@ -133,6 +134,15 @@ def test_compiled_layers_answer_as_before_and_say_that_they_are(load, eager, sta
     assert cache == {"seen": 1}
     assert states() == {("compile", "Module"): (EFFECTIVE, "2 layers")}
     assert effects.of([model]) == effects.of([model, model.model]) != {}
+
+
+def test_a_deep_copy_computes_with_its_own_weights_and_says_nothing(load, eager, effects):
+    model = load("compile", model="own")
+    other = copy.deepcopy(model.model)
+    layer = other.encoder.encoders[0]
+    assert layer.forward.__self__ is layer
+    assert effects.of([model.model])
+    assert not effects.of([other])
 
 
 def test_what_the_host_raises_in_a_compiled_layer_is_its_own(load, eager, effects):
