@@ -130,19 +130,20 @@ def at_hand(voice: Voice, *, apart: bool = False, copies: str | None = None) -> 
     """Give the path of a voice while it is needed: a URL is fetched, under its own name.
 
     With `apart`, a file is copied: what is written to it meanwhile cannot come between the two
-    times that it is read, once for its key and once by the host. Copies are made in a folder
-    `copies`, in one whose name begins with the number of this process.
+    times that it is read, once for its key and once by the host. In a folder `copies` they are made
+    in one that this process goes on with: removing one for each voice takes longer than the rest.
     """
     if not voice.remote and not apart:
         yield voice.label
         return
-    prefix = "stepaudio-cas-"
-    if copies is not None:
-        os.makedirs(copies, mode=0o700, exist_ok=True)
-        prefix = f"{os.getpid()}-"
-    folder = tempfile.mkdtemp(prefix=prefix, dir=copies)
+    if copies is None:
+        folder = tempfile.mkdtemp(prefix="stepaudio-cas-")
+    else:
+        folder = os.path.join(copies, f"{os.getpid()}-copies")
+        for place in (copies, folder):
+            os.makedirs(place, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, voice.name)
     try:
-        path = os.path.join(folder, voice.name)
         if voice.remote:
             fs, root = _filesystem(voice.label)
             fs.get_file(root, path)
@@ -150,7 +151,16 @@ def at_hand(voice: Voice, *, apart: bool = False, copies: str | None = None) -> 
             shutil.copyfile(voice.label, path)
         yield path
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _put_away(folder, path, keep=copies is not None)
+
+
+def _put_away(folder: str, path: str, *, keep: bool) -> None:
+    """Remove a copy, and whatever the host has put beside it: the next one may have its name."""
+    with contextlib.suppress(OSError):
+        if keep and os.listdir(folder) == [os.path.basename(path)]:
+            os.unlink(path)
+            return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_remote(place: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stepaudio_cas.prewarm.copies import Copies
+from stepaudio_cas.prewarm.voices import Voice, at_hand
 from tests.prewarm.test_daemon_killed import Program
 from tests.prewarm.watching import QUICK, Watching
 from tests.support.processes import wait_until
@@ -37,6 +38,19 @@ def test_what_a_process_has_left_is_removed_and_nothing_else(tmp):
     assert os.listdir(copies.folder) == ["123-ab"]
     copies.close()
     assert os.listdir(tmp) == []
+
+
+def test_what_the_host_has_put_beside_a_copy_is_not_there_for_the_next(tmp):
+    recording = tmp / "a.wav"
+    recording.write_bytes(b"la")
+    folders = set()
+    for _ in range(2):
+        with at_hand(Voice(str(recording)), apart=True, copies=str(tmp / "copies")) as path:
+            folders.add(os.path.dirname(path))
+            assert os.listdir(os.path.dirname(path)) == ["a.wav"]
+            Path(f"{path}.npy").touch()
+    assert copies_in(tmp / "copies") == []
+    assert len(folders) == 1
 
 
 def test_what_a_daemon_has_left_is_removed_once_it_is_no_more(tmp):
