@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
 import sys
@@ -10,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.activation.loading import parse_host
-from stepaudio_cas.cli import bench_plot, context, hosts, plots, tables
+from stepaudio_cas.cli import bench_plot, context, filters, hosts, plots, tables
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.errors import CasError
 from stepaudio_cas.measure import recordings, summary
@@ -31,6 +30,7 @@ from stepaudio_cas.prewarm.workers import Lost, Workers
 from stepaudio_cas.units import show_seconds
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
 Steps = Workers[Any, Any]
@@ -57,11 +57,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--encode", action="store_true", help="only what encodes a voice, as prewarm loads it"
     )
     parser.add_argument(
-        "--runs", type=_number, default=_RUNS, metavar="N", help=f"for the stages [{_RUNS}]"
+        "--runs",
+        type=filters.number(1),
+        default=_RUNS,
+        metavar="N",
+        help=f"for the stages [{_RUNS}]",
     )
     parser.add_argument(
         "--requests",
-        type=_number,
+        type=filters.number(1),
         default=_REQUESTS,
         metavar="N",
         help=f"at each share of repeats, at least [{_REQUESTS}]",
@@ -201,13 +205,6 @@ def _verdict(found: Mapping[str, Any], *, whole: bool) -> int:
         _say("no call of this host was cached; see cas-tool doctor --host FOLDER")
         return FOUND
     return FINE
-
-
-def _number(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return number
 
 
 def _say(text: str) -> None:

@@ -78,6 +78,18 @@ def count(text: str) -> int:
     return _said(_parse_count, text)
 
 
+def number(least: int) -> Callable[[str], int]:
+    """Return what reads a number that must not be less."""
+
+    def read(text: str) -> int:
+        found = int(text) if text.isdecimal() else -1
+        if found < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {least}")
+        return found
+
+    return read
+
+
 def _parse_count(text: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{text!r} is not a number of entries")

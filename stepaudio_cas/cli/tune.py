@@ -9,7 +9,7 @@ import statistics
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.activation.loading import parse_host
-from stepaudio_cas.cli import hosts, plots, tables, tune_plot
+from stepaudio_cas.cli import filters, hosts, plots, tables, tune_plot
 from stepaudio_cas.cli.codes import FINE
 from stepaudio_cas.errors import CasError, SettingError
 from stepaudio_cas.measure import verdict
@@ -57,7 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " [what may help on this machine]",
     )
     parser.add_argument(
-        "--runs", type=_number, default=_RUNS, metavar="N", help=f"of each setting [{_RUNS}]"
+        "--runs",
+        type=filters.number(2),
+        default=_RUNS,
+        metavar="N",
+        help=f"of each setting [{_RUNS}]",
     )
     parser.add_argument(
         "--tolerance",
@@ -295,13 +299,6 @@ def _times(found: Mapping[str, float]) -> str:
 def _agreement(compared: Mapping[str, Any], which: str) -> str:
     value = compared[which]
     return f"{value:.5f}" if compared["kind"] == NUMBERS else f"{value:.1%}"
-
-
-def _number(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 2")
-    return number
 
 
 def _share(text: str) -> float:

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from stepaudio_cas.cli import hosts, tables, watch_status
+from stepaudio_cas.cli import filters, hosts, tables, watch_status
 from stepaudio_cas.cli.codes import FINE, FOUND
 from stepaudio_cas.cli.stores import open_stores, read_settings
 from stepaudio_cas.errors import CasError, SettingError
@@ -23,10 +23,9 @@ from stepaudio_cas.prewarm.shelf import Shelf
 from stepaudio_cas.prewarm.watched import Pace
 from stepaudio_cas.runtime.log import Log
 from stepaudio_cas.settings import PREFIX, Mode
-from stepaudio_cas.units import parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from stepaudio_cas.activation.loading import HostSpec
     from stepaudio_cas.prewarm.state import Place
@@ -51,7 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", action="store_true", help="say how a daemon is doing; 1: badly")
     parser.add_argument("--state", metavar="DIR", help="where daemons say it [~/.local/state/…]")
     parser.add_argument("--once", action="store_true", help="do what is to be done now, and end")
-    parser.add_argument("--jobs", type=_number(1), default=1, metavar="N", help="processes [1]")
+    parser.add_argument(
+        "--jobs", type=filters.number(1), default=1, metavar="N", help="processes [1]"
+    )
     parser.add_argument("--no-pin", action="store_true", help="let gc have them when they are old")
     parser.add_argument(
         "--poll", action="store_true", help="look at the folders; else that is found out"
@@ -67,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=_seconds, default=default, metavar="TIME", help=f"{text} [{default}]"
         )
     parser.add_argument(
-        "--retries", type=_number(0), default=5, metavar="N", help="and so many times [5]"
+        "--retries", type=filters.number(0), default=5, metavar="N", help="and so many times [5]"
     )
 
 
@@ -198,20 +199,7 @@ def _at_once(*_: object) -> None:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = parse_seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    seconds = filters.duration(text)
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no time")
     return seconds
-
-
-def _number(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        number = int(text) if text.isdecimal() else -1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {least}")
-        return number
-
-    return read

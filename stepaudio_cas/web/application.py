@@ -13,7 +13,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, Response
 
 from stepaudio_cas import __version__
-from stepaudio_cas.errors import SettingError
 from stepaudio_cas.settings import read_settings
 from stepaudio_cas.web.errors import ApiError
 from stepaudio_cas.web.observer import Observer
@@ -21,7 +20,7 @@ from stepaudio_cas.web.pace import SHARE, Pace
 from stepaudio_cas.web.reading import Reading
 from stepaudio_cas.web.routing import dressed, route_class, said
 from stepaudio_cas.web.service import Service
-from stepaudio_cas.web.source import of_cache, of_settings
+from stepaudio_cas.web.source import of_process
 from stepaudio_cas.web.spool import LARGEST
 from stepaudio_cas.web.tokens import Tokens
 from stepaudio_cas.web.writing import Writing
@@ -107,20 +106,12 @@ def _pages() -> dict[str, tuple[bytes, str, str]]:
 @functools.cache
 def own_service() -> Service:
     """Return the service of this process: what the plugins use, or what the environment names."""
-    from stepaudio_cas.activation.finder import installed  # noqa: PLC0415
-    from stepaudio_cas.activation.session import shared_cache  # noqa: PLC0415
-
     settings, _ = read_settings()
     if not settings.enabled:
         raise ApiError(503, "STEPAUDIO_CAS is not set", "set it to a store, and restart")
-    tokens = Tokens(settings.http_token_file)
-    if installed() is None:
-        return Service(of_settings(settings), tokens)
-    cache, observer = shared_cache(), Observer()
-    if not cache.chain.tiers:
-        raise SettingError("STEPAUDIO_CAS: no store of it can be opened")
-    cache.recorder.listen(observer)
-    return Service(of_cache(cache, settings, observer), tokens, aside=Pace(SHARE))
+    source = of_process(settings, Observer())
+    aside = Pace(SHARE) if source.cache is not None else None
+    return Service(source, Tokens(settings.http_token_file), aside=aside)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.cli.drawer import Drawer
 from tests.cli.environments import Environment, make_host
+from tests.prewarm.conftest import small  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

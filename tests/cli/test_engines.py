@@ -5,14 +5,6 @@ import pytest
 from stepaudio_cas.cli.engines import cluster
 from stepaudio_cas.cli.main import main
 from stepaudio_cas.prewarm.ray_cluster import Cluster
-from tests.prewarm.small_host import SmallHost
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    made = SmallHost(tmp_path / "small")
-    monkeypatch.syspath_prepend(str(made.site))
-    return made
 
 
 @pytest.fixture

@@ -11,16 +11,8 @@ from stepaudio_cas.maintenance.inventory import manifests
 from stepaudio_cas.store import layout
 from stepaudio_cas.store.local import LocalBackend
 from tests.cli.terminal import on_terminal, plain
-from tests.prewarm.small_host import SmallHost
 
 OUTER, INNER = "small.Studio.prepare/1", "small.Encoder.encode/1"
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    made = SmallHost(tmp_path / "small")
-    monkeypatch.syspath_prepend(str(made.site))
-    return made
 
 
 @pytest.fixture

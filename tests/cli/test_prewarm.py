@@ -13,14 +13,6 @@ from stepaudio_cas.maintenance.inventory import manifests, pinned
 from stepaudio_cas.maintenance.pins import read_pin
 from stepaudio_cas.store.local import LocalBackend
 from tests.cli.terminal import Session, plain
-from tests.prewarm.small_host import SmallHost
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    made = SmallHost(tmp_path / "small")
-    monkeypatch.syspath_prepend(str(made.site))
-    return made
 
 
 @pytest.fixture

@@ -11,15 +11,7 @@ import pytest
 from stepaudio_cas.cli.main import main
 from stepaudio_cas.maintenance.inventory import pinned
 from stepaudio_cas.store.local import LocalBackend
-from tests.prewarm.small_host import SmallHost
 from tests.support.processes import wait_until
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    made = SmallHost(tmp_path / "small")
-    monkeypatch.syspath_prepend(str(made.site))
-    return made
 
 
 @pytest.fixture

@@ -11,14 +11,6 @@ from stepaudio_cas.maintenance.inventory import pinned
 from stepaudio_cas.prewarm.state import Place
 from stepaudio_cas.store.local import LocalBackend
 from tests.cli.terminal import Session, plain
-from tests.prewarm.small_host import SmallHost
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    made = SmallHost(tmp_path / "small")
-    monkeypatch.syspath_prepend(str(made.site))
-    return made
 
 
 @pytest.fixture
