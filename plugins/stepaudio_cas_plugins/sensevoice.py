@@ -97,7 +97,7 @@ def _split(self: Any, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any
     """Take a list of files apart, each with its language and text form.
 
     The host pads a batch to its longest recording, and then hears other things. Here each is
-    computed by itself.
+    computed by itself. In lists, names are what they say: a name alone may be that of a file.
     """
     files = arguments["wav_content"]
     if type(files) is not list or not files or not all(type(file) is str for file in files):
@@ -115,8 +115,8 @@ def _split(self: Any, arguments: Mapping[str, Any]) -> Sequence[Mapping[str, Any
             "wav_content": file,
             "kwargs": {
                 **options,
-                "language": language_names[languages[at % len(languages)]],
-                "textnorm": form_names[forms[at % len(forms)]],
+                "language": [language_names[languages[at % len(languages)]]],
+                "textnorm": [form_names[forms[at % len(forms)]]],
             },
         }
         for at, file in enumerate(files)

@@ -17,7 +17,7 @@ from stepaudio_cas.activation.streams import describe_stream, detached, is_strea
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import digest_array
-from stepaudio_cas.identity.files import FileDigests
+from stepaudio_cas.identity.files import digest_small
 from stepaudio_cas.identity.fingerprint import Fingerprint, make_fingerprint
 from stepaudio_cas.identity.platform import describe_platform
 from stepaudio_cas.identity.recipe import Input, Recipe, as_input, file_input, recipe_of
@@ -167,12 +167,10 @@ class HostMethod(Cached[Any]):
         Also, an upload has a new name each time: looked up, each would be remembered for ever.
         """
         try:
-            if os.stat(path).st_size > _RECORDING:
-                return super()._file_input(name, Path(path))
-            found = FileDigests().digest(path)
+            found = digest_small(path, _RECORDING)
         except OSError as error:
             raise Bypass("unreadable-file", f"{name}: {error}") from None
-        return file_input(path, found)
+        return super()._file_input(name, Path(path)) if found is None else file_input(path, found)
 
     def prepare(self, instance: Any) -> None:
         """Describe the model of a new instance at once, while its files are those it has read.

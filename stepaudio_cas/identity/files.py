@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,9 +23,11 @@ from stepaudio_cas.identity.digest import is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 _CHUNK: Final = 1 << 18  # stays in the processor's cache between being read and being hashed
+_TRIES: Final = 3
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS files (
         path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -73,31 +76,27 @@ class FileDigests:
         real = os.fspath(path)
         if self._database is not None:
             real = os.path.realpath(path)
-            known = self._recall(real, os.stat(real))
+            known = self._recall(real, _look(real))
             if known is not None:
                 return known
-        for _ in range(3):
-            before = os.stat(real)
-            found = FileDigest(_read_digest(real), before.st_size)
-            if _identity(os.stat(real)) == _identity(before):
-                self._remember(real, before, found)
-                return found
-        raise Bypass("file-changing", f"{real} is being written")
+        found, seen = _read(real)
+        self._remember(real, seen, found)
+        return found
 
-    def _recall(self, path: str, stat: os.stat_result) -> FileDigest | None:
+    def _recall(self, path: str, seen: os.stat_result) -> FileDigest | None:
         with self._connection() as db:
             if db is None:
                 return None
             row = db.execute(
                 "SELECT digest FROM files WHERE path=? AND size=? AND mtime_ns=? AND inode=?"
                 " AND ctime_ns=?",
-                (os.fsencode(path), *_identity(stat)),  # not every name is text
+                (os.fsencode(path), *_identity(seen)),  # not every name is text
             ).fetchone()
-            return FileDigest(row[0], stat.st_size) if row and is_digest(row[0]) else None
+            return FileDigest(row[0], seen.st_size) if row and is_digest(row[0]) else None
         return None
 
-    def _remember(self, path: str, stat: os.stat_result, found: FileDigest) -> None:
-        newest = max(stat.st_mtime, stat.st_ctime)
+    def _remember(self, path: str, seen: os.stat_result, found: FileDigest) -> None:
+        newest = max(seen.st_mtime, seen.st_ctime)
         if self._clock() - newest < RACY_SECONDS:
             return
         with self._connection() as db:
@@ -105,7 +104,7 @@ class FileDigests:
                 db.execute(
                     "INSERT OR REPLACE INTO files (path, size, mtime_ns, inode, ctime_ns, digest)"
                     " VALUES (?,?,?,?,?,?)",
-                    (os.fsencode(path), *_identity(stat), found.digest),
+                    (os.fsencode(path), *_identity(seen), found.digest),
                 )
 
     @contextlib.contextmanager
@@ -166,9 +165,37 @@ class FileDigests:
             self._database.unlink()
 
 
-def _identity(stat: os.stat_result) -> tuple[int, int, int, int]:
-    inode = stat.st_ino & 0x7FFF_FFFF_FFFF_FFFF  # SQLite's integers are signed
-    return stat.st_size, stat.st_mtime_ns, inode, stat.st_ctime_ns
+def digest_small(path: str | os.PathLike[str], limit: int) -> FileDigest | None:
+    """Digest a file without any memory; None if it has more than `limit` bytes.
+
+    Raises as `FileDigests.digest`. It asks the system as little as it can: at each question the
+    other threads of a busy host go first.
+    """
+    return None if _look(path).st_size > limit else _read(path)[0]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[FileDigest, os.stat_result]:
+    for _ in range(_TRIES):
+        before = _look(path)
+        with open(path, "rb", buffering=0) as file:
+            digest = _read_digest(file, before.st_size)
+            after = os.fstat(file.fileno())
+        if _identity(after) == _identity(before):
+            return FileDigest(digest, before.st_size), before
+    raise Bypass("file-changing", f"{os.fspath(path)!r} is being written")
+
+
+def _look(path: str | os.PathLike[str]) -> os.stat_result:
+    """Look at a file before it is opened: what is read from a pipe is gone for the host."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise Bypass("unsupported-input", f"{os.fspath(path)!r} is no regular file")
+    return found
+
+
+def _identity(seen: os.stat_result) -> tuple[int, int, int, int]:
+    inode = seen.st_ino & 0x7FFF_FFFF_FFFF_FFFF  # SQLite's integers are signed
+    return seen.st_size, seen.st_mtime_ns, inode, seen.st_ctime_ns
 
 
 def _is_damage(error: BaseException) -> bool:
@@ -178,11 +205,12 @@ def _is_damage(error: BaseException) -> bool:
     return isinstance(error, (sqlite3.DatabaseError, UnicodeError))
 
 
-def _read_digest(path: str) -> str:
+def _read_digest(file: FileIO, size: int) -> str:
     # Plain reads: a memory-mapped file that is truncated meanwhile would kill the host by SIGBUS.
-    hasher, buffer = blake3(), bytearray(_CHUNK)
+    hasher, buffer = blake3(), bytearray(min(size, _CHUNK) or _CHUNK)
     view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            hasher.update(view[:count])
+    left = size or -1  # what is no regular file does not know its size
+    while left and (count := file.readinto(buffer)):
+        hasher.update(view[:count])
+        left -= count
     return hasher.hexdigest()

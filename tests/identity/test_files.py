@@ -6,7 +6,7 @@ from blake3 import blake3
 
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity import files
-from stepaudio_cas.identity.files import RACY_SECONDS, FileDigest, FileDigests
+from stepaudio_cas.identity.files import RACY_SECONDS, FileDigest, FileDigests, digest_small
 from tests.support.processes import in_children, in_threads
 
 LATER = 2e9  # long after any file of a test was written
@@ -34,9 +34,9 @@ def reads(monkeypatch):
     """The paths whose content has been read."""
     found, read = [], files._read_digest
 
-    def reading(path):
-        found.append(path)
-        return read(path)
+    def reading(file, size):
+        found.append(file.name)
+        return read(file, size)
 
     monkeypatch.setattr(files, "_read_digest", reading)
     return found
@@ -169,8 +169,8 @@ def test_an_old_mtime_does_not_make_a_new_file_old(database, weights, reads):
 def test_a_file_that_changes_once_while_it_is_read_is_read_again(digests, weights, monkeypatch):
     read, contents = files._read_digest, [b"during"]
 
-    def reading(path):
-        found = read(path)
+    def reading(file, size):
+        found = read(file, size)
         if contents:
             weights.write_bytes(contents.pop())
         return found
@@ -182,16 +182,36 @@ def test_a_file_that_changes_once_while_it_is_read_is_read_again(digests, weight
 def test_a_file_that_keeps_changing_is_a_bypass(digests, weights, monkeypatch):
     read, runs = files._read_digest, []
 
-    def reading(path):
-        runs.append(path)
+    def reading(file, size):
+        runs.append(file.name)
         weights.write_bytes(b"x" * len(runs))
-        return read(path)
+        return read(file, size)
 
     monkeypatch.setattr(files, "_read_digest", reading)
     with pytest.raises(Bypass) as caught:
         digests.digest(weights)
     assert caught.value.reason == "file-changing"
     assert len(runs) == 3
+
+
+@pytest.mark.parametrize("digest", [FileDigests().digest, lambda path: digest_small(path, 1)])
+def test_a_pipe_is_left_to_the_host(tmp_path, digest):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with open(tmp_path / "pipe", "wb", buffering=0) as writer:
+        writer.write(b"recording")
+        with pytest.raises(Bypass) as caught:
+            digest(tmp_path / "pipe")
+        assert os.read(reader, 100) == b"recording"
+    os.close(reader)
+    assert caught.value.reason == "unsupported-input"
+
+
+@pytest.mark.parametrize("size", [0, 7, 8])
+def test_a_small_file_is_digested_without_a_memory(tmp_path, size):
+    (tmp_path / "file").write_bytes(b"x" * size)
+    expected = of(b"x" * size) if size < 8 else None
+    assert digest_small(tmp_path / "file", 7) == expected
 
 
 @pytest.mark.parametrize("name", ["missing.bin", "folder", "missing/weights.bin"])

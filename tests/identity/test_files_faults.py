@@ -34,7 +34,9 @@ def weights(tmp_path):
 @pytest.fixture
 def reads(monkeypatch):
     found, read = [], files._read_digest
-    monkeypatch.setattr(files, "_read_digest", lambda path: found.append(path) or read(path))
+    monkeypatch.setattr(
+        files, "_read_digest", lambda file, size: found.append(file.name) or read(file, size)
+    )
     return found
 
 

@@ -62,7 +62,10 @@ def main():
     args = parser.parse_args()
     tts = StepAudioTTS(args.model_path, StepAudioTokenizer(args.model_path), args.quantization)
     logging.config.dictConfig(LOGGING)
-    listening = socket.create_server((args.host, args.port))
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((args.host, args.port))
+    listening.listen()
     print(f"serving on http://{args.host}:{listening.getsockname()[1]}", flush=True)  # noqa: T201
     config = uvicorn.Config(make_app(tts), log_config=None)
     uvicorn.Server(config).run(sockets=[listening])

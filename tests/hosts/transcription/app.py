@@ -85,7 +85,10 @@ def check(language):
 
 
 def serve(app, host, port):
-    listener = socket.create_server((host, port))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen()
     address, port = listener.getsockname()[:2]
     print(f"serving on http://{address}:{port}", flush=True)  # noqa: T201
     config = uvicorn.Config(app, log_level="warning", access_log=False)
