@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tools.bench.scale import Scale
 
 CLIENTS: Final = 16
-"""So many that hardly ever all of them wait for a known recording: the host lets one in at a time."""
+"""So many that somebody nearly always waits with a new one: the host lets in one at a time."""
 SECONDS: Final = 6
 """Length of a recording."""
 
