@@ -100,6 +100,14 @@ def show_seconds(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def show_spread(middle: float, low: float, high: float) -> str:
+    """Write durations, all in the unit of the first."""
+    shown, unit = show_seconds(middle).split()
+    scale = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}[unit]
+    ends = (f"{bound / scale:.{0 if bound >= 100 * scale else 1}f}" for bound in (low, high))
+    return f"{shown} {unit} ({'-'.join(ends)})"
+
+
 def _parse(text: str, units: dict[str, int], allowed: str) -> float:
     match = _NUMBER(text)
     factor = units.get(match[2].lower()) if match else None

@@ -10,6 +10,7 @@ from stepaudio_cas.units import (
     parse_seconds,
     show_bytes,
     show_seconds,
+    show_spread,
 )
 
 
@@ -126,3 +127,9 @@ def test_the_longest_lifetime_is_for_ever_if_some_entries_have_none():
         *(False, True),
         True,
     ]
+
+
+def test_a_spread_is_written_in_one_unit():
+    assert show_spread(0.1094, 0.0862, 1.02) == "109.4 ms (86.2-1020)"
+    assert show_spread(0.0007, 0.000646, 0.001) == "700 µs (646-1000)"
+    assert show_spread(7.02, 3.16, 13.8) == "7.02 s (3.2-13.8)"

@@ -19,7 +19,7 @@ from stepaudio_cas.activation.plugin import (
     ignored,
     value,
 )
-from stepaudio_cas_plugins._parts import detached, moved, named, told
+from stepaudio_cas_plugins._parts import beside, by_text, detached, moved, named, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,10 +29,16 @@ def _reference(self: Any) -> Model:
     """Describe the speech tokenizer, the speaker encoder, and the mel spectrogram."""
     return Model(
         loaded=(self, self.mel_extractor),
-        parts=lambda: Parts(code=[self.mel_extractor, *named("s3tokenizer.utils", "padding")]),
+        parts=lambda: _parts(self.mel_extractor),
         settings={"dtype": str(self.dtype)},
         networks={"tokenizer": self.tokenizer, "speaker": self.speaker_encoder},
     )
+
+
+def _parts(mel_extractor: Any) -> Parts:
+    function, settings = by_text(mel_extractor)
+    code = [function, *named("s3tokenizer.utils", "padding")]
+    return Parts(code=code, settings={"mel_extractor": settings})
 
 
 def _without_gradient(_: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -50,7 +56,7 @@ def _voice(self: Any) -> Model:
     """Describe the voice encoder, and what prepares audio for it."""
     hp = self.hp
     settings = {name: told(getattr(hp, name)) for name in dir(hp) if not name.startswith("_")}
-    code = named(type(self).__module__, "melspectrogram")
+    code = beside(self, "melspectrogram")
     return Model((hp,), lambda: Parts(code=code), {"hp": settings}, networks={"voice": self})
 
 

@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from stepaudio_cas.activation.plugin import HostClass, Method, Model, Parts, Plugin, path
-from stepaudio_cas_plugins._parts import moved, named, onnx_file, told
+from stepaudio_cas_plugins._parts import by_text, exactly, moved, named, onnx_files
 
 _ONE = {"prompt_wav": path()}
 _BEFORE = {"speech": path()}  # a tensor, until CosyVoice 3
@@ -23,7 +23,7 @@ def _session(name: str) -> Any:
         if session is None:
             return None
         code = named("whisper.audio", "log_mel_spectrogram")
-        return Model((session,), lambda: Parts(files={name: onnx_file(session)}, code=code))
+        return Model((session,), lambda: Parts(files=onnx_files(name, session), code=code))
 
     return model
 
@@ -33,13 +33,16 @@ def _mel(self: Any) -> Model | None:
     extractor = getattr(self, "feat_extractor", None)
     if extractor is None:
         return None
-    function, settings = extractor, {}
+    plain, settings = extractor, {}
     if isinstance(extractor, functools.partial):
-        function = extractor.func
-        settings = {"args": told(extractor.args), "keywords": told(extractor.keywords)}
-    if not hasattr(function, "__code__"):
-        raise LookupError(f"a feat_extractor that is a {type(function).__qualname__}")
-    return Model((extractor,), lambda: Parts(code=[function]), settings)
+        plain = extractor.func
+        settings = {"args": exactly(extractor.args), "keywords": exactly(extractor.keywords)}
+
+    def parts() -> Parts:
+        function, own = by_text(plain)
+        return Parts(code=[function], settings={"function": own})
+
+    return Model((extractor,), parts, settings)
 
 
 def _methods(name: str, model: Any, results: int) -> list[Method]:

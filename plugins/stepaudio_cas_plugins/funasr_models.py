@@ -64,7 +64,7 @@ def _of(self: Any, role: str) -> Any:
 def _options(self: Any, role: str) -> Mapping[str, Any]:
     """Return the options that the next call starts from: newer versions begin anew each time."""
     name = f"{role}kwargs"
-    if hasattr(self, "_reset_runtime_configs"):
+    if _forgets(self):
         base = getattr(self, "_base_kwargs_map", None)
         if base and name in base:
             return base[name]  # type: ignore[no-any-return]
@@ -76,16 +76,43 @@ def _model(self: Any) -> Model | None:
     if _of(self, "") is None:
         return None
     roles = [role for role in _ROLES if _of(self, role) is not None]
-    frontends = [_options(self, role).get("frontend") for role in roles]
-    dithers = [getattr(frontend, "dither", 0.0) for frontend in frontends]
-    models = [_of(self, role) for role in roles]
+    helpers = {f"{role}{name}": each for role in roles for name, each in _helpers(self, role)}
+    if getattr(self, "cb_model", None) is not None:
+        helpers["clusters"] = self.cb_model
+    dithers = [getattr(_options(self, role).get("frontend"), "dither", 0.0) for role in roles]
+    settings: dict[str, Any] = {"dither": dithers}
+    if not _forgets(self):
+        settings["built"] = {f"{role}model": _built(_options(self, role)) for role in roles}
     return Model(
-        loaded=(*models, *(frontend for frontend in frontends if frontend is not None)),
+        loaded=(*(_of(self, role) for role in roles), *helpers.values()),
         parts=lambda: _parts(self, roles),
-        settings={"dither": dithers},
+        settings=settings,
         deterministic=not any(dithers),
-        networks={f"{role}network": _of(self, role) for role in roles},
+        networks={**{f"{role}network": _of(self, role) for role in roles}, **helpers},
     )
+
+
+def _helpers(self: Any, role: str) -> Iterator[tuple[str, Any]]:
+    """Name what a model hears and writes with, of which there may be several."""
+    for name in ("frontend", "tokenizer"):
+        found = _options(self, role).get(name)
+        several = found if isinstance(found, (list, tuple)) else [found]
+        for number, each in enumerate(several):
+            if each is not None and not isinstance(each, str):
+                yield f"{name}{number or ''}", each
+
+
+def _forgets(self: Any) -> bool:
+    """Tell whether calls leave no options behind, as in newer versions."""
+    return hasattr(self, "_reset_runtime_configs")
+
+
+def _built(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _plain(option, name)
+        for name, option in options.items()
+        if name in _BUILT or name.endswith("_conf")
+    }
 
 
 def _parts(self: Any, roles: Sequence[str]) -> Parts:
@@ -102,13 +129,9 @@ def _parts(self: Any, roles: Sequence[str]) -> Parts:
         for name in ("config.yaml", "configuration.json"):
             file = os.path.join(folder, name)
             files[f"{role}{name}"] = file if os.path.isfile(file) else None
-        settings[f"{role}model"] = {
-            name: _plain(option, name)
-            for name, option in options.items()
-            if name in _BUILT or name.endswith("_conf")
-        }
-        parts = [network, *network.children(), options.get("frontend"), options.get("tokenizer")]
-        code += [type(part) for part in parts if part is not None and not _is_torch(part)]
+        settings[f"{role}model"] = _built(options)
+        parts = [network, *network.children(), *(each for _, each in _helpers(self, role))]
+        code += [type(part) for part in parts if not _is_torch(part)]
     return Parts(files=files, settings=settings, code=list(dict.fromkeys(code)))
 
 
@@ -295,11 +318,20 @@ def _restore(
     for result, key in zip(results, keys, strict=True):
         if "key" in result:
             result["key"] = key
-    if not hasattr(self, "_reset_runtime_configs"):
-        for role in _ROLES:
-            if _of(self, role) is not None:
+    for role in _ROLES:
+        if _of(self, role) is not None:
+            if hasattr(_of(self, role), "vad_opts"):
+                _leave_behind(_of(self, role).vad_opts, _merged(self, role, cfg))
+            if not _forgets(self):
                 _merger(self)(getattr(self, f"{role}kwargs"), cfg)
     return results
+
+
+def _leave_behind(kept: Any, options: Mapping[str, Any]) -> None:
+    """Set what a model for pauses goes on with after it was asked for that once."""
+    silence = options.get("max_end_silence_time")
+    if silence is not None and hasattr(kept, "max_end_silence_time"):
+        kept.max_end_silence_time = silence
 
 
 def _generate(**arguments: Any) -> Method:
@@ -324,6 +356,7 @@ plugin = Plugin(
             name="AutoModel",
             modules=("auto_model",),
             owns=("build_model", "generate", "inference", "inference_with_vad", "export"),
+            lacks=("infer_encoder",),  # that is the copy in Step-Audio, for its own plugin
             helpers=("prepare_data_iterator",),
             methods=(
                 _generate(

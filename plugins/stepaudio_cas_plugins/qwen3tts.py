@@ -9,27 +9,70 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from stepaudio_cas.activation.plugin import HostClass, Method, Model, Parts, Plugin, content, value
+from stepaudio_cas.activation.plugin import (
+    Bypass,
+    HostClass,
+    Method,
+    Model,
+    Parts,
+    Plugin,
+    content,
+    value,
+)
 from stepaudio_cas.activation.plugin import path as recording
-from stepaudio_cas_plugins._parts import moved, onnx_file, told
+from stepaudio_cas_plugins._parts import moved, onnx_files, told
 
 _MEL = ("mel_spectrogram", "dynamic_range_compression_torch")
+_SCALARS = (bool, int, float, str, type(None))
 
 
 def _codec(self: Any) -> Model | None:
-    """Describe the codec and its feature extractor; that of 25 Hz has a speaker model as well."""
+    """Describe the codec and its feature extractor."""
     network, extractor = self.model, self.feature_extractor
     if network is None or extractor is None:
         return None
+    settings = {"extractor": told(extractor.to_dict()), "dtype": str(network.dtype)}
     voice = getattr(network, "encoder_xvector_extractor", None)
-    session = getattr(voice, "ort_session", None)
-    files = {} if voice is None else {"campplus": onnx_file(session)}
+    if voice is not None:
+        return _with_voice(network, voice, extractor, settings)
     return Model(
-        loaded=(extractor,) if session is None else (extractor, session),
-        parts=lambda: Parts(files=files, code=[type(extractor)]),
-        settings={"extractor": told(extractor.to_dict()), "dtype": str(network.dtype)},
+        loaded=(extractor,),
+        parts=lambda: Parts(code=[type(extractor)]),
+        settings=settings,
         networks={"codec": network},
     )
+
+
+def _with_voice(network: Any, voice: Any, extractor: Any, settings: dict[str, Any]) -> Model:
+    """Describe the codec of 25 Hz, which has a speaker model as well, and a mel spectrogram.
+
+    Those have no weights and nobody calls their `eval()`. The spectrogram keeps its filters from
+    its first run on, so it is told by what they are made of.
+    """
+    session, mel = voice.ort_session, voice.mel_ext
+    own = {"codec": network, "voice": voice, "mel": mel}
+    return Model(
+        loaded=(extractor, session, *own.values()),
+        parts=lambda: Parts(
+            files=onnx_files("campplus", session),
+            code=[type(extractor), *map(type, own.values())],
+        ),
+        settings={
+            **settings,
+            **{role: _scalars(module) for role, module in own.items()},
+            "return_dict": network.config.return_dict,
+        },
+        networks={"encoder": network.encoder},
+    )
+
+
+def _scalars(module: Any) -> dict[str, Any]:
+    """Tell what a module is set to; one whose methods were replaced is another one."""
+    own = {n: v for n, v in vars(module).items() if n != "training" and not n.startswith("_")}
+    replaced = [name for name in own if callable(getattr(type(module), name, None))]
+    if replaced:
+        raise Bypass("changed-host", f"{replaced[0]} of one {type(module).__qualname__}")
+    return {name: value for name, value in own.items() if type(value) in _SCALARS}
 
 
 def _pack(result: Any) -> Any:

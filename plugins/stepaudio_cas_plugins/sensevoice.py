@@ -16,6 +16,7 @@ from stepaudio_cas.activation.plugin import (
     path,
     value,
 )
+from stepaudio_cas_plugins._parts import onnx_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,16 +46,12 @@ def _statistics(frontend: Any) -> tuple[Any, ...]:
 
 
 def _parts(self: Any, session: Any, frontend: Any, tokenizer: Any) -> Parts:
-    weights = getattr(session, "_model_path", None)
-    if not weights:
-        raise LookupError("an ONNX session without a model file")
-    weights = str(weights)
+    weights = onnx_files("model", session)
     cmvn = getattr(frontend, "cmvn", None)  # kept for its path by the host, whatever is there now
     return Parts(
         files={
-            "model": weights,
-            "model data": _there(f"{weights}.data"),
-            "config.yaml": _there(os.path.join(os.path.dirname(weights), "config.yaml")),
+            **weights,
+            "config.yaml": _there(os.path.join(os.path.dirname(weights["model"]), "config.yaml")),
             "am.mvn": frontend.cmvn_file,
             "bpe": str(tokenizer.bpemodel),
         },

@@ -21,6 +21,7 @@ from stepaudio_cas.activation.plugin import (
     path,
     value,
 )
+from stepaudio_cas_plugins._parts import beside, named, onnx_files
 
 _FUNASR_SETTINGS = (
     "model", "model_conf", "encoder", "encoder_conf", "frontend", "frontend_conf", "predictor_conf",
@@ -49,9 +50,17 @@ def _tokenizer(self: Any) -> Model | None:
             # What one call of FunASR sets, it leaves set for the next one.
             "fs": _plain(funasr.kwargs.get("fs")),
             "data_type": _plain(funasr.kwargs.get("data_type")),
+            **_cast(funasr.model),
         },
         deterministic=dither == 0,
     )
+
+
+def _cast(network: Any) -> dict[str, str]:
+    """Tell the type that a network was cast to, as some forks do, where it is not the usual one."""
+    weight = next(network.parameters(), None) if hasattr(network, "parameters") else None
+    cast = "torch.float32" if weight is None else str(weight.dtype)
+    return {"type": cast} if cast != "torch.float32" else {}
 
 
 def _tokenizer_parts(funasr: Any, session: Any, kms: Any) -> Parts:
@@ -68,11 +77,14 @@ def _tokenizer_parts(funasr: Any, session: Any, kms: Any) -> Parts:
             "cmvn": (kwargs.get("frontend_conf") or {}).get("cmvn_file"),
             "config.yaml": _there(folder, "config.yaml"),
             "configuration.json": _there(folder, "configuration.json"),
-            "speech_tokenizer": _onnx_file(session),
+            **onnx_files("speech_tokenizer", session),
         },
         arrays={"k-means": kms},
         settings={name: _plain(kwargs[name]) for name in _FUNASR_SETTINGS if name in kwargs},
-        code=[type(part) for part in running if part is not None],
+        code=[
+            *[type(part) for part in running if part is not None],
+            *named("whisper.audio", "log_mel_spectrogram"),
+        ],
     )
 
 
@@ -92,14 +104,6 @@ def _there(folder: str, name: str) -> str | None:
     return full if folder and os.path.isfile(full) else None
 
 
-def _onnx_file(session: Any) -> str:
-    """Return where a session was loaded from; a model from bytes has no file to tell it by."""
-    found = getattr(session, "_model_path", None)
-    if not found:
-        raise LookupError("an ONNX session without a model file")
-    return str(found)
-
-
 def _encode(self: Any, recording: str) -> object:
     """Have a tokenizer that serves by itself encode what the host's own `load_audio` returns."""
     package = type(self).__module__.rpartition(".")[0]
@@ -117,12 +121,13 @@ def _embedding(self: Any) -> Model | None:
     session = getattr(self, "campplus_session", None)
     if session is None:
         return None
-    return Model((session,), lambda: Parts(files={"campplus": _onnx_file(session)}))
+    return Model((session,), lambda: Parts(files=onnx_files("campplus", session)))
 
 
 def _mel(self: Any) -> Model:
     """Describe the mel spectrogram: nothing is loaded, everything is in its settings."""
-    return Model((), Parts, {"mel_conf": dict(self.mel_conf), "sample_rate": self.sample_rate})
+    settings = {"mel_conf": dict(self.mel_conf), "sample_rate": self.sample_rate}
+    return Model((), lambda: Parts(code=beside(self, *_MEL_HELPERS)), settings)
 
 
 def _prompt(self: Any) -> Model | None:
@@ -137,7 +142,7 @@ def _prompt(self: Any) -> Model | None:
 
     def parts() -> Parts:
         of_tokens, of_voice = tokenizer.parts(), embedding.parts()
-        of_frontend = {"frontend": _onnx_file(further)} if further is not None else {}
+        of_frontend = onnx_files("frontend", further) if further is not None else {}
         return Parts(
             files={**of_tokens.files, **of_voice.files, **of_frontend},
             arrays=of_tokens.arrays,
@@ -251,6 +256,7 @@ plugin = Plugin(
             name="StepAudioTTS",
             modules=("tts",),
             owns=("preprocess_prompt_wav", "clone", "edit"),
+            lacks=("register_speakers",),  # Step-Audio's own, of whose parts each is cached
             voice=lambda self, recording: self.preprocess_prompt_wav(recording),
             requests=("clone", "edit"),
             methods=(

@@ -85,6 +85,7 @@ class _Making:
         self.arguments = [given.pop("self"), given.pop("path_or_bytes")]
         self.further = {**given, **self.further}
         self._graph_before = self._options.graph_optimization_level
+        self._intra_before = self._options.intra_op_num_threads
 
     def _wanted_options(self) -> dict[str, Any]:
         plan, runtime = self._plan, self._runtime
@@ -133,9 +134,13 @@ class _Making:
             self._say("ort.graph", "the host has it so" if same else "")
             if not same:
                 effects.mark([session], "ort.graph", plan["ort.graph"])
-        for word in ("ort.intra", "ort.parallel"):
-            if word in plan:
-                effects.note(show(plan, word), self.thing, EFFECTIVE)
+        if "ort.intra" in plan:  # with more threads, sums are split in another way
+            same = plan["ort.intra"] == self._intra_before
+            self._say("ort.intra", "the host has it so" if same else "")
+            if not same:
+                effects.mark([session], "ort.intra", plan["ort.intra"])
+        if "ort.parallel" in plan:
+            self._say("ort.parallel", "")
         if "ort.inter" in plan:
             alone = "ort.parallel" not in plan
             state, why = (SKIPPED, _ALONE) if alone else (EFFECTIVE, "")

@@ -202,7 +202,7 @@ def methods_of(plugins: Sequence[Plugin]) -> dict[str, Method]:
         f"{plugin.name}.{host.name}.{method.name}/{method.version}": method
         for plugin in plugins
         for host in plugin.classes
-        for method in host.methods
+        for method in (*host.methods, *(one.method for one in host.held))
     }
 
 

@@ -257,8 +257,9 @@ class HostMethod(Cached[Any]):
 
         def give(value: Any) -> Any:
             arguments = self._bind(args, kwargs)
+            restored = restore(args[0], arguments, value)  # if it fails, the host reads them
             leave_read(arguments[name] for name, role in self._roles if role.kind == "path")
-            return restore(args[0], arguments, value)
+            return restored
 
         return give
 

@@ -9,15 +9,31 @@ is written through `tensor.data`, NumPy or other memory that it shares: that is 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import re
 import sys
 import weakref
+from functools import partial
+from itertools import repeat
+from operator import is_, is_not
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stepaudio_cas.activation.watched import Watched, attributes, is_tuned
+from stepaudio_cas.activation.tensors import Tensors
+from stepaudio_cas.activation.told import (
+    attributes,
+    counts,
+    is_module,
+    is_tuned,
+    modules_in,
+    of_class,
+    package,
+    tell,
+)
+from stepaudio_cas.activation.watched import Watched
 from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.canonical import canonical
-from stepaudio_cas.identity.digest import digest_array, digest_bytes
+from stepaudio_cas.identity.digest import digest_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,23 +43,19 @@ _HARMLESS: Final = ("torch.nn.utils", "transformers.utils")
 
 _ON_ALL: Final = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
-_known: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
+_TRAINING: Final = re.compile(r"""\.training\b|["']training["']""")
+_OF_PYTHON: Final = sys.stdlib_module_names - {"__main__"}
+
+_known: dict[int, tuple[Callable[[], Any], _Known]] = {}
+"""By identity, because objects may be equal, and may have no hash."""
 _switched: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
-
-
-class _Held(NamedTuple):
-    """A tensor of a module as it was when it was digested."""
-
-    tensor: Callable[[], Any]
-    state: tuple[Any, ...]
-    digest: str
 
 
 class _Known(NamedTuple):
     """A module as it was when it was described."""
 
     modules: Sequence[Callable[[], Any]]
-    held: Sequence[_Held]
+    tensors: Tensors
     watched: Watched
     contents: str
     structure: str
@@ -70,7 +82,7 @@ def kinds(networks: Mapping[str, Any]) -> list[type]:
     """Return the classes that these modules are made of, but for those of torch itself."""
     found: dict[type, None] = {}
     for network in networks.values():
-        for _, module in _tree(network):
+        for _, module in _tree(network, _packages([network])):
             if not _of_torch(type(module)):
                 found[type(module)] = None
     return list(found)
@@ -83,15 +95,32 @@ def devices(networks: Mapping[str, Any]) -> dict[str, str]:
 
 def _look(network: Any) -> _Known:
     """Return what is known of a module, once more described if it is not what it was."""
-    known = _known.get(network)
-    modules, tensors = _walk(network)
-    for module in modules:
-        _check(module)
-    if known is not None and _same(known, modules, tensors):
+    number = id(network)
+    who, known = _known.get(number, (None, None))
+    if who is None or who() is not network:
+        known = None
+    if known is not None and _same(network, known):
         return known
     made = _describe(network, known)
-    _known[network] = made
+    with contextlib.suppress(TypeError):  # what cannot be referred to is described each time
+        _known[number] = weakref.ref(network, partial(_forget, _known, number)), made
     return made
+
+
+def _forget(known: dict[int, Any], number: int, _: Any) -> None:
+    known.pop(number, None)
+
+
+def _same(network: Any, known: _Known) -> bool:
+    """Tell whether nothing has changed: what every call does, so not one module at a time."""
+    modules = [module() for module in known.modules]
+    if not all(map(is_not, modules, repeat(None))):
+        return False
+    owns = [module.__dict__ for module in modules]
+    for module, own in zip(modules, owns, strict=True):
+        if own["training"] or own["_forward_hooks"] or own["_forward_pre_hooks"]:
+            _check(module)
+    return known.tensors.same(owns) and known.watched.same(network, modules, owns)
 
 
 def _check(module: Any) -> None:
@@ -108,98 +137,73 @@ def _check(module: Any) -> None:
                 raise Bypass("hooks", f"{type(module).__qualname__} has a hook from {place}")
 
 
-def _walk(network: Any) -> tuple[list[Any], list[Any]]:
-    """List the modules and tensors of a tree: what every call does, so without their names."""
-    modules: dict[int, Any] = {}
-    tensors: list[Any] = []
-    ahead = [network]
-    while ahead:
-        module = ahead.pop()
-        if id(module) in modules:
-            continue
-        modules[id(module)] = module
-        below = module._modules  # noqa: SLF001 - what named_modules reads, in a tenth of the time
-        if below:
-            ahead.extend([child for child in below.values() if child is not None])
-        for held in (module._parameters, module._buffers):  # noqa: SLF001
-            if held:
-                tensors.extend([tensor for tensor in held.values() if tensor is not None])
-    return list(modules.values()), tensors
-
-
-def _same(known: _Known, modules: list[Any], tensors: list[Any]) -> bool:
-    return (
-        _holds(known, modules)
-        and len(known.held) == len(tensors)
-        and all(
-            held.tensor() is t and held.state == _state(t)
-            for held, t in zip(known.held, tensors, strict=True)
-        )
-        and known.watched.same(modules)
-    )
-
-
-def _state(tensor: Any) -> tuple[Any, ...]:
-    """Return what changes when a tensor is written to, cast, moved, or given other data."""
-    try:
-        version = tensor._version  # noqa: SLF001 - how torch itself finds writes
-    except RuntimeError as error:
-        raise Bypass("untracked-weights", str(error)) from None
-    return version, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
-
-
 def _describe(network: Any, before: _Known | None) -> _Known:
-    if not isinstance(network._modules, dict) or _is_scripted(network):  # noqa: SLF001
-        raise Bypass("no-source", f"a {type(network).__qualname__} has no code that can be read")
-    unchanged = {id(held.tensor()): held for held in (before.held if before else ())}
-    held: list[_Held] = []
-    contents: dict[str, str] = {}
-    tree = list(_tree(network))
+    roots = _packages([network])
+    tree = list(_tree(network, roots))
     modules = [module for _, module in tree]
-    watched = Watched(modules)  # before it is told, as tensors are
-    for name, module in tree:
-        for part in (module._parameters, module._buffers):  # noqa: SLF001
-            for own, tensor in part.items():
-                if tensor is not None:
-                    made = _hold(tensor, unchanged)
-                    held.append(made)
-                    contents[f"{name}.{own}"] = made.digest
-    structure = [[name, type(module).__qualname__, attributes(module)] for name, module in tree]
+    for module in modules:
+        _check(module)
+    watched = Watched(network, modules, roots)  # before it is told, as tensors are
+    tensors = Tensors([module.__dict__ for module in modules], _unmerged(before, modules))
+    structure = [
+        [name, type(module).__qualname__, attributes(module, roots)] for name, module in tree
+    ]
+    if not is_module(network):
+        structure.append(["", type(network).__qualname__, tell(network, roots)])
+    bases = _bases([network, *modules])
+    classes = [[kind.__qualname__, of_class(kind, roots)] for kind in bases]
     return _Known(
         [weakref.ref(module) for module in modules],
-        held,
+        tensors,
         watched,
-        digest_bytes(canonical(contents)),
-        digest_bytes(canonical(structure)),
+        digest_bytes(canonical(tensors.contents([name for name, _ in tree]))),
+        digest_bytes(canonical([structure, classes])),
     )
 
 
-def _holds(known: _Known, modules: Sequence[Any]) -> bool:
-    return len(known.modules) == len(modules) and all(
-        ref() is module for ref, module in zip(known.modules, modules, strict=True)
-    )
+def _unmerged(before: _Known | None, modules: Sequence[Any]) -> Tensors | None:
+    """Return the tensors of before if the parts are the same ones.
+
+    Where some came or went, adapters may have been merged into the rest, which torch cannot count.
+    """
+    then = [module() for module in before.modules] if before else []
+    same = len(then) == len(modules) and all(map(is_, then, modules))
+    return before.tensors if before and same else None
 
 
-def _hold(tensor: Any, unchanged: Mapping[int, _Held]) -> _Held:
-    state = _state(tensor)  # before it is read: what is written meanwhile is seen at the next call
-    known = unchanged.get(id(tensor))
-    if known is not None and known.tensor() is tensor and known.state == state:
-        return known
-    return _Held(weakref.ref(tensor), state, digest_array(tensor))
+def _tree(network: Any, roots: set[str]) -> Iterator[tuple[str, Any]]:
+    """Name the modules of a tree, also those that torch does not know to be parts of others.
 
-
-def _tree(network: Any) -> Iterator[tuple[str, Any]]:
-    """Name the modules of a tree, in the order of `_walk`."""
+    The packages that they are from are added to the roots.
+    """
     seen: set[int] = set()
-    ahead = [("", network)]
+    ahead = list(modules_in("", network, roots))
     while ahead:
         name, module = ahead.pop()
         if id(module) in seen:
             continue
         seen.add(id(module))
+        if _is_scripted(module) or "training" not in vars(module):
+            raise Bypass("no-source", f"a {type(module).__qualname__} has no code to be read")
         yield name, module
-        below = module._modules.items()  # noqa: SLF001
-        ahead.extend([(f"{name}.{own}", child) for own, child in below if child is not None])
+        roots |= _packages([module])
+        for own, child in module._modules.items():  # noqa: SLF001
+            if child is not None:
+                ahead.append((f"{name}.{own}", child))
+        for own, value in vars(module).items():
+            if counts(own):
+                ahead.extend(modules_in(f"{name}.{own}", value, roots))
+
+
+def _bases(modules: Sequence[Any]) -> list[type]:
+    """Return the classes that these modules are of, and those they inherit from, but torch's."""
+    kinds = dict.fromkeys(kind for module in modules for kind in type(module).__mro__)
+    return [kind for kind in kinds if kind is not object and not _of_torch(kind)]
+
+
+def _packages(modules: Sequence[Any]) -> set[str]:
+    """Return the packages that these modules are from: of those, objects are looked into."""
+    return {package(kind) for kind in _bases(modules)} - _OF_PYTHON
 
 
 def _asks_training(kind: type) -> bool:
@@ -220,13 +224,13 @@ def _mentions_training(kind: type) -> bool:
         return any(code is not None and "training" in code.co_names for code in codes)
     module = sys.modules.get(kind.__module__)
     try:
-        return module is None or "training" in inspect.getsource(module)
+        return module is None or _TRAINING.search(inspect.getsource(module)) is not None
     except (OSError, TypeError):
         return True
 
 
 def _of_torch(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] == "torch"
+    return package(kind) == "torch"
 
 
 def _is_scripted(network: Any) -> bool:
@@ -235,11 +239,8 @@ def _is_scripted(network: Any) -> bool:
 
 
 def _device(known: _Known) -> str:
-    for held in known.held:
-        tensor = held.tensor()
-        if tensor is not None:
-            return str(tensor.device.type)
-    return "cpu"
+    tensor = known.tensors.first()
+    return "cpu" if tensor is None else str(tensor.device.type)
 
 
 def _context(network: Any, known: _Known) -> dict[str, Any]:
@@ -252,6 +253,8 @@ def _context(network: Any, known: _Known) -> dict[str, Any]:
         on, kind = torch.is_autocast_enabled(), lambda _: torch.get_autocast_gpu_dtype()
     if on:
         told["autocast"] = str(kind(device))
-    if "_compiled_call_impl" in network.__dict__:
+    if "_compiled_call_impl" in getattr(network, "__dict__", ()):
         told["compiled"] = True
+    if torch.get_default_dtype() is not torch.float32:
+        told["default"] = str(torch.get_default_dtype())
     return told

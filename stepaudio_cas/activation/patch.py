@@ -9,6 +9,7 @@ import weakref
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from stepaudio_cas.activation.held import Holder
 from stepaudio_cas.activation.method import HostMethod
 from stepaudio_cas.activation.session import say, shared_cache, shared_presets
 from stepaudio_cas.activation.source import HostSource
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
     from stepaudio_cas.activation.plugin import HostClass, Method, Plugin
     from stepaudio_cas.activation.presets import Presets
+    from stepaudio_cas.runtime.cache import Cache
 
 MARK: Final = "__stepaudio_cas__"
 
 _refused: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
+_holding: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
 
 
 def patch_class(
@@ -32,7 +35,8 @@ def patch_class(
     if not cache.enabled:
         return []
     fitting = _fitting(plugin, host, found, module)
-    if not fitting:
+    holder = _holder(plugin, host, found, cache)
+    if not fitting and holder is None:
         return []
     source = HostSource(found, host.helpers, namespace, module)
     made = []
@@ -46,15 +50,23 @@ def patch_class(
     for cached in made:
         around = _wrap(cached) if presets is None else _wrap_watched(cached, host, presets)
         setattr(found, cached.method.name, around)
-    _prepare_new(found, host, made, presets)
+    _prepare_new(found, host, made, presets, holder)
     source.settle()
-    names = [method.name for method in fitting]
+    names = [method.name for method in (*fitting, *(one.method for one in host.held))]
     stores = ", ".join(tier.store.url for tier in cache.chain.tiers)
     cache.recorder.log.info(
         f"{plugin.name}: {module}.{host.name}: {', '.join(names)} cached in {stores}"
         f" ({cache.mode.value})"
     )
     return names
+
+
+def _holder(plugin: Plugin, host: HostClass, found: type, cache: Cache) -> Holder | None:
+    """Return who looks after what instances hold, unless the class has one already."""
+    if not host.held or host.name in _holding.setdefault(found, set()):
+        return None
+    _holding[found].add(host.name)
+    return Holder(plugin, host, cache, misfit, say)
 
 
 def _fitting(plugin: Plugin, host: HostClass, found: type, module: str) -> list[Method]:
@@ -145,7 +157,11 @@ def _within_request(original: Callable[..., Any], presets: Presets) -> Callable[
 
 
 def _prepare_new(
-    found: type, host: HostClass, methods: Sequence[HostMethod], presets: Presets | None
+    found: type,
+    host: HostClass,
+    methods: Sequence[HostMethod],
+    presets: Presets | None,
+    holder: Holder | None,
 ) -> None:
     """Have the models of new instances described when they have just been loaded."""
     original = vars(found).get("__init__")
@@ -156,6 +172,8 @@ def _prepare_new(
     def construct(self: Any, /, *args: Any, **kwargs: Any) -> None:
         with presets.request() if presets is not None else contextlib.nullcontext():
             original(self, *args, **kwargs)
+        if holder is not None:
+            holder.attach(self)
         for method in methods:
             method.prepare(self)
         if presets is not None:

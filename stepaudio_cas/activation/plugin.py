@@ -147,6 +147,17 @@ class Method(NamedTuple):
     names: Sequence[str] = ()
 
 
+class Held(NamedTuple):
+    """A method of something that an instance holds, such as a session that it calls directly.
+
+    `find` gets an instance that has just been made, and returns the object, or None. The method is
+    put on that one object, whoever else has it; what `method` declares gets it as the instance.
+    """
+
+    find: Callable[[Any], Any]
+    method: Method
+
+
 class HostClass(NamedTuple):
     """A class of a host, told by its structure: its name, and attributes it must own.
 
@@ -154,8 +165,12 @@ class HostClass(NamedTuple):
     `some.fork.tokenizer`). `helpers` are functions of that module which its methods call; those
     that are there belong to the fingerprint with their source.
 
-    The last two are for `STEPAUDIO_CAS_WATCH`. `voice` has a live instance encode the recording at
-    a path, as the host does with its own; of several classes that have it, the last is asked.
+    `lacks` are attributes that it must not have itself: those of another version. `held` are
+    methods that are not its own, but of what its instances hold.
+
+    `voice` and `requests` are for `STEPAUDIO_CAS_WATCH`. `voice` has a live instance encode the
+    recording at a path, as the host does with its own; of several classes that have it, the last
+    is asked.
     While one of `requests` runs, methods that serve somebody from end to end, no voice is encoded;
     the cached methods need not be named.
     """
@@ -167,6 +182,8 @@ class HostClass(NamedTuple):
     helpers: Sequence[str] = ()
     voice: Callable[[Any, str], object] | None = None
     requests: Sequence[str] = ()
+    lacks: Sequence[str] = ()
+    held: Sequence[Held] = ()
 
 
 class Plugin(NamedTuple):
@@ -197,17 +214,23 @@ def check(plugin: Plugin) -> None:
             raise TypeError(f"stage {stage}: {methods!r} is one name where several are due")
     for host in plugin.classes:
         _expect(host, HostClass, "a class")
-        for names in (host.modules, host.owns, host.helpers, host.requests):
+        for names in (host.modules, host.owns, host.helpers, host.requests, host.lacks):
             if isinstance(names, str):
                 raise TypeError(f"{host.name}: {names!r} is one name where several are due")
             for name in names:
                 _expect(name, str, f"{host.name}: a name")
-        for method in host.methods:
-            _expect(method, Method, f"{host.name}: a method")
-            if method.items is not None:
-                _expect(method.items, Items, f"{host.name}.{method.name}: what takes items apart")
-            for role in method.arguments.values():
-                _expect(role, Role, f"{host.name}.{method.name}: the role of an argument")
+        for one in host.held:
+            _expect(one, Held, f"{host.name}: a method of what it holds")
+        for method in (*host.methods, *(one.method for one in host.held)):
+            _check_method(method, host.name)
+
+
+def _check_method(method: Method, host: str) -> None:
+    _expect(method, Method, f"{host}: a method")
+    if method.items is not None:
+        _expect(method.items, Items, f"{host}.{method.name}: what takes items apart")
+    for role in method.arguments.values():
+        _expect(role, Role, f"{host}.{method.name}: the role of an argument")
 
 
 def _expect(thing: Any, kind: type, what: str) -> None:

@@ -89,7 +89,8 @@ class Registry:
 
 def is_host(found: type, host: HostClass) -> bool:
     """Tell a class by what it owns itself, so that no other one of its name is touched."""
-    return all(name in vars(found) for name in host.owns)
+    own = vars(found)
+    return all(name in own for name in host.owns) and own.keys().isdisjoint(host.lacks)
 
 
 def load(reference: str) -> Plugin:

@@ -55,19 +55,30 @@ def _digest(name: str, file: Any) -> tuple[str, int]:
 
 
 def leave_read(values: Iterable[Any]) -> None:
-    """Put open files where the host's own reading leaves them: at their end."""
+    """Put open files, in lists too, where the host's own reading leaves them: at their end."""
     for value in values:
-        if is_stream(value):
+        if type(value) in {list, tuple}:
+            leave_read(value)
+        elif is_stream(value):
             value.seek(0, os.SEEK_END)
 
 
 def detached(value: Any) -> Any:
-    """Copy an open file, so that it can be read later whatever the host does with it."""
+    """Copy an open file, so that it can be read later whatever the host does with it.
+
+    What is none, or none of bytes that could be read twice, is no recording: it stays what it is.
+    """
+    if type(value) in {list, tuple}:
+        return type(value)(map(detached, value))
     if not is_stream(value):
         return value
-    stands = value.tell()
-    value.seek(0)
     try:
-        return io.BytesIO(value.read())
-    finally:
-        value.seek(stands)
+        stands = value.tell()
+        value.seek(0)
+        try:
+            content = value.read()
+        finally:
+            value.seek(stands)
+    except (OSError, ValueError):
+        return value
+    return io.BytesIO(content) if isinstance(content, (bytes, bytearray)) else value

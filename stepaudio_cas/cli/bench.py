@@ -27,7 +27,7 @@ from stepaudio_cas.measure.requests import (
 )
 from stepaudio_cas.measure.stopwatch import ENCODE, OTHER, TOTAL
 from stepaudio_cas.prewarm.workers import Lost, Workers
-from stepaudio_cas.units import show_seconds
+from stepaudio_cas.units import show_seconds, show_spread
 
 if TYPE_CHECKING:
     import argparse
@@ -159,13 +159,13 @@ def _draw(found: Mapping[str, Any]) -> None:
     tables.rows(columns, lines, right=columns[1:])
     tables.say(f"median of {found['runs']}, and from least to most")
     tables.say()
-    columns = ("REPEATED", "REQUESTS/S", "SPEED-UP", "1/(1-R)", "REACHABLE", "P50", "P95", "P99")
+    columns = ("REPEATS", "REQ/S", "SPEED-UP", "1/(1-R)", "AT BEST", "P50", "P95", "P99")
     tables.rows(columns, map(_row, found["throughput"]), right=columns)
     requests = min(row["requests"] for row in found["throughput"])
     tables.say(
         f"one request at a time, at least {requests} in a row; SPEED-UP is over the same requests"
         " without the cache, made in between;"
-        f" REACHABLE is what is possible where {found['encode_share']:.0%} of a request is"
+        f" AT BEST is what is possible where {found['encode_share']:.0%} of a request is"
         " encoding, and a hit takes what it takes"
     )
 
@@ -175,7 +175,7 @@ def _row(row: Mapping[str, Any]) -> list[str]:
     return [
         f"{row['repeated']:.0%}",
         f"{row['per_second']:.1f}",
-        f"{_times(speed['median'])} ({_times(speed['min'])}-{_times(speed['max'])})",
+        f"{_times(speed['median'])} ({_bare(speed['min'])}-{_bare(speed['max'])})",
         _times(row["ideal"]),
         _times(row["reachable"]),
         *(show_seconds(seconds) for seconds in row["latency"].values()),
@@ -183,12 +183,15 @@ def _row(row: Mapping[str, Any]) -> list[str]:
 
 
 def _times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}x" if value < 10 else f"{value:.0f}x"
+    return "-" if value is None else f"{_bare(value)}x"
+
+
+def _bare(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _spread(found: Mapping[str, float]) -> str:
-    low, high = show_seconds(found["min"]), show_seconds(found["max"])
-    return f"{show_seconds(found['median'])} ({low} - {high})"
+    return show_spread(found["median"], found["min"], found["max"])
 
 
 def _verdict(found: Mapping[str, Any], *, whole: bool) -> int:

@@ -65,10 +65,10 @@ def _speedup(panel: Any, rows: list[Mapping[str, Any]]) -> None:
         there = {place: row[name] for place, row in enumerate(rows) if row[name] is not None}
         panel.scatter(there.keys(), there.values(), label=label, linewidth=2, zorder=3, **style)
     panel.set_yscale("log")
-    panel.yaxis.set_major_formatter("{x:g}")
+    _plain_numbers(panel)
     panel.set_title("throughput, times that without cache", fontsize=10)
     panel.set_xlabel("repeated requests")
-    panel.legend(frameon=False, fontsize=9)
+    panel.legend(frameon=False, fontsize=9, loc="upper left")
 
 
 def _latency(panel: Any, rows: list[Mapping[str, Any]]) -> None:
@@ -77,8 +77,17 @@ def _latency(panel: Any, rows: list[Mapping[str, Any]]) -> None:
         values = [1e3 * row["latency"][part] for row in rows]
         panel.plot(labels, values, marker="o", color=colour, label=part)
     panel.set_yscale("log")
-    panel.yaxis.set_major_formatter("{x:g}")
+    _plain_numbers(panel)
     panel.set_title("latency of a request", fontsize=10)
     panel.set_ylabel("ms")
     panel.set_xlabel("repeated requests")
     panel.legend(frameon=False, fontsize=9)
+
+
+def _plain_numbers(panel: Any) -> None:
+    """Write 0.5, not 5 x 10^-1."""
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415 - only for pictures
+
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter(NullFormatter())

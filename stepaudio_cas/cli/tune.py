@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import statistics
+import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.activation.loading import parse_host
 from stepaudio_cas.cli import filters, hosts, plots, tables, tune_plot
 from stepaudio_cas.cli.codes import FINE
-from stepaudio_cas.errors import CasError, SettingError
-from stepaudio_cas.measure import verdict
+from stepaudio_cas.cli.tune_bench import Bench
+from stepaudio_cas.errors import SettingError
 from stepaudio_cas.measure.agreement import NUMBERS
-from stepaudio_cas.measure.tuned import Measured, Opening, Run, do
-from stepaudio_cas.prewarm.workers import Lost, Workers
-from stepaudio_cas.settings import PREFIX
-from stepaudio_cas.tuning.effects import SKIPPED, UNCHANGED
-from stepaudio_cas.tuning.words import NAME, parse, show
-from stepaudio_cas.units import show_seconds
+from stepaudio_cas.measure.tuned import Opening
+from stepaudio_cas.tuning.words import NAME, parse
+from stepaudio_cas.units import show_spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from stepaudio_cas.cli.tables import Advance
+    from stepaudio_cas.cli.tune_bench import Plan
 
-Plan = dict[str, Any]
 _RUNS: Final = 5
-_WARM: Final = 2
-"""Runs before those that count: what is compiled is compiled then."""
+_PLACES: Final = ("encoder", "ort.engines")
+"""Words whose value may be a folder."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -83,138 +78,16 @@ def main(options: argparse.Namespace) -> int:
         if not os.path.isfile(wav):
             raise SettingError(f"{wav} is not a file")
     plans = [_plan(text) for text in options.settings] if options.settings else _usual()
-    bench = _Bench(Opening(parse_host(options.host), tuple(wavs)), options)
+    opening = Opening(parse_host(options.host), tuple(wavs))
     quiet = options.json or options.verbose
     with tables.progress("measuring", quiet=quiet) as advance:
-        advance(0, total=(len(plans) + 3) * (options.runs + _WARM))
-        found = bench.measure_all(plans, advance)
+        bench = Bench(opening, options.runs, options.tolerance, advance, show=options.verbose)
+        found = bench.measure_all(plans)
     found = {"host": options.host, "recordings": wavs, "runs": options.runs, **found}
     _say_all(found, as_document=options.json)
     if options.plot is not None:
         tune_plot.draw(found, options.plot)
     return FINE
-
-
-class _Bench:
-    """Measures the host in processes of their own."""
-
-    def __init__(self, opening: Opening, options: argparse.Namespace) -> None:
-        self._opening, self._options = opening, options
-        self._untuned: list[list[Measured]] = []
-
-    def measure_all(self, plans: Sequence[Plan], advance: Advance) -> dict[str, Any]:
-        """Measure the encoder as it is first and last: what has changed meanwhile is no gain."""
-        self._untuned.append(self._as_it_is(advance))
-        runs = [(plan, *self._attempt(plan, advance)) for plan in plans]
-        self._untuned.append(self._as_it_is(advance))
-        settings = [self._judge(*run) for run in runs]
-        chosen = verdict.choose(settings)
-        if chosen and all(chosen != setting["plan"] for setting in settings):
-            settings.append(self._judge(chosen, *self._attempt(chosen, advance)))
-        faster = [s for s in settings if s["verdict"] == verdict.FASTER]
-        best = max(faster, key=lambda s: float(s["speedup"]), default={"words": ""})
-        first, again = (verdict.spread([r.seconds for r in runs]) for runs in self._untuned)
-        own = verdict.compare(self._untuned, self._untuned[1], 0.0)
-        return {
-            "untuned": {
-                "seconds": verdict.spread(self._seconds()),
-                "first": first,
-                "again": again,
-                "steady": first["q1"] <= again["q3"] and again["q1"] <= first["q3"],
-                "agreement": [c.as_document() for c in own],
-                "passed": list(self._untuned[0][0].passed),
-            },
-            "settings": [{k: v for k, v in s.items() if k != "plan"} for s in settings],
-            "recommended": best["words"],
-        }
-
-    def _seconds(self) -> list[float]:
-        return [run.seconds for process in self._untuned for run in process]
-
-    def _as_it_is(self, advance: Advance) -> list[Measured]:
-        runs, trouble = self._attempt({}, advance)
-        if trouble:
-            raise CasError(trouble)
-        if not any(stream for result in runs[0].results for stream in result):
-            why = "; ".join(runs[0].passed) or "it makes no call that is cached"
-            raise CasError(f"there is nothing to compare: {why}; see cas-tool doctor --host FOLDER")
-        return runs
-
-    def _attempt(self, plan: Plan, advance: Advance) -> tuple[list[Measured], str]:
-        """Measure in a new process; what goes wrong in it is said, and ends nothing else."""
-        runs: list[Measured] = []
-        show_all = self._options.verbose
-        try:
-            with (
-                _environment(plan),
-                Workers[Run, Measured](self._opening, do, show=show_all) as host,
-            ):
-                count = self._options.runs
-                for number in (*range(count, count + _WARM), *range(count)):
-                    [(_, run)] = list(host.run([Run(number)]))
-                    trouble = f"the host died: {run.why}" if isinstance(run, Lost) else run.trouble
-                    if isinstance(run, Lost) or trouble:
-                        return runs, trouble
-                    if plan and not _in_force(run):
-                        return [run], ""
-                    runs += [run] if number < count else []
-                    advance()
-        except CasError as error:
-            return [], str(error)
-        return runs, ""
-
-    def _judge(self, plan: Plan, runs: Sequence[Measured], trouble: str) -> dict[str, Any]:
-        outcomes = runs[-1].outcomes if runs else ()
-        skipped = [o.why for o in outcomes if o.state == SKIPPED]
-        found: dict[str, Any] = {
-            "plan": plan,
-            "words": show(plan),
-            "verdict": verdict.FAILED,
-            "why": trouble,
-            "speedup": 0.0,
-            "outcomes": [outcome._asdict() for outcome in outcomes],
-        }
-        if trouble:
-            return found
-        if not _in_force(runs[-1]):
-            whys = dict.fromkeys(o.why for o in outcomes) or ["the host has nothing it concerns"]
-            kind = verdict.IMPOSSIBLE if skipped else verdict.NOTHING
-            return {**found, "verdict": kind, "why": "; ".join(whys)}
-        compared = verdict.compare(self._untuned, runs, self._options.tolerance)
-        seconds = [run.seconds for run in runs]
-        speedup = statistics.median(self._seconds()) / max(statistics.median(seconds), 1e-12)
-        differs = any(c.differs for c in compared)
-        faster = verdict.is_faster(seconds, self._seconds())
-        why = "; ".join(filter(None, [verdict.say_difference(compared), *dict.fromkeys(skipped)]))
-        return {
-            **found,
-            "verdict": verdict.CHANGES if differs else (verdict.NOT_FASTER, verdict.FASTER)[faster],
-            "why": why,
-            "speedup": speedup,
-            "seconds": verdict.spread(seconds),
-            "agreement": [c.as_document() for c in compared],
-        }
-
-
-def _in_force(run: Measured) -> bool:
-    return any(o.state not in {SKIPPED, UNCHANGED} for o in run.outcomes)
-
-
-@contextlib.contextmanager
-def _environment(plan: Plan) -> Iterator[None]:
-    """Have processes that are started now find a tuning, and no store, in their environment."""
-    wanted = {NAME: show(plan), PREFIX: "memory://", f"{PREFIX}_LOG": "error"}
-    before = {name: os.environ.get(name) for name in (*wanted, f"{PREFIX}_CONFIG")}
-    os.environ.update(wanted)
-    os.environ.pop(f"{PREFIX}_CONFIG", None)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _usual() -> list[Plan]:
@@ -239,6 +112,9 @@ def _plan(text: str) -> Plan:
         raise SettingError(f"--try {text!r}: {troubles[0]}")
     if not plan:
         raise SettingError(f"--try {text!r} asks for nothing")
+    for word in _PLACES:
+        if os.path.isdir(plan.get(word, "")):  # the host may be started elsewhere
+            plan[word] = os.path.abspath(plan[word])
     return plan
 
 
@@ -279,6 +155,8 @@ def _draw(found: Mapping[str, Any]) -> None:
     for setting in found["settings"]:
         if setting["why"]:
             tables.say(f"{setting['words']}: {setting['verdict']}: {setting['why']}")
+        if "again" in setting:
+            tables.say(f"{setting['words']}: {_again(setting['again'])}")
     if not untuned["steady"]:
         first, again = (_times(untuned[which]) for which in ("first", "again"))
         tables.say(f"the machine was not steady: as it is, at first {first}, at last {again}")
@@ -286,14 +164,20 @@ def _draw(found: Mapping[str, Any]) -> None:
         tables.say(f"not compared: {passed}")
     tables.say()
     if found["recommended"]:
-        tables.say(f"export {NAME}={found['recommended']}", style="bold")
+        tables.say(f"export {NAME}={shlex.quote(found['recommended'])}", style="bold")
     else:
         tables.say("nothing that was tried is worth having here")
 
 
+def _again(found: Mapping[str, Any]) -> str:
+    return (
+        f"turn about with the encoder as it is: {found['speedup']:.2f}x, faster in"
+        f" {found['faster']} of {found['turns']} turns"
+    )
+
+
 def _times(found: Mapping[str, float]) -> str:
-    low, high = show_seconds(found["q1"]), show_seconds(found["q3"])
-    return f"{show_seconds(found['median'])} ({low} - {high})"
+    return show_spread(found["median"], found["q1"], found["q3"])
 
 
 def _agreement(compared: Mapping[str, Any], which: str) -> str:

@@ -1,4 +1,4 @@
-"""How far two results agree: tokens by position, other numbers by their angle and distance."""
+"""How far two results agree: tokens by position, other numbers by their angle and their size."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Stream(NamedTuple):
 class Agreement(NamedTuple):
     """How far two streams agree.
 
-    `share` is that of equal tokens, or the cosine; `length` is how much longer the second is;
-    `distance` is the largest difference between numbers.
+    `share` is that of equal tokens; of other numbers it is the cosine, and less than that if one
+    is the larger. `length` is how much longer the second is; `distance` is the largest difference
+    between numbers.
     """
 
     share: float
@@ -88,7 +89,20 @@ def agree(one: Stream, other: Stream) -> Agreement:
         return Agreement(equal / max(len(one.values), len(other.values), 1), length)
     if length:
         return Agreement(0.0, length, math.inf)
-    pairs = list(zip(one.values, other.values, strict=True))
-    norms = math.hypot(*one.values) * math.hypot(*other.values)
-    cosine = math.fsum(a * b for a, b in pairs) / norms if norms else 0.0
-    return Agreement(min(cosine, 1.0), 0, max(abs(a - b) for a, b in pairs))
+    left, right = _defined(one.values, other.values)
+    sizes = sum(size * size for size in (math.hypot(*left), math.hypot(*right)))
+    if not math.isfinite(sizes):
+        return Agreement(0.0, 0, math.inf)
+    pairs = list(zip(left, right, strict=True))
+    share = 2 * math.fsum(a * b for a, b in pairs) / sizes if sizes else 1.0
+    return Agreement(min(share, 1.0), 0, max((abs(a - b) for a, b in pairs), default=0.0))
+
+
+def _defined(
+    one: Sequence[float], other: Sequence[float]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Leave out what is no number, or infinite, in both in the same way."""
+    if math.isfinite(sum(one) + sum(other)):
+        return one, other
+    kept = [(a, b) for a, b in zip(one, other, strict=True) if math.isfinite(a) or str(a) != str(b)]
+    return [a for a, _ in kept], [b for _, b in kept]

@@ -58,8 +58,10 @@ class _Wav:
             with open(path, "rb") as file:
                 self._data = file.read()
             self._places = _places(self._data)
-        except (OSError, ValueError, struct.error) as error:
-            raise SettingError(f"{path}: {error or 'it is no WAV that can be varied'}") from None
+        except struct.error:
+            raise SettingError(f"{path}: it is cut off before its samples") from None
+        except (OSError, ValueError) as error:
+            raise SettingError(f"{path}: {error}") from None
 
     def variant(self, number: int) -> bytes:
         """Write a number into the lowest bits of some samples, from the middle on."""

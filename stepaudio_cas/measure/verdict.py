@@ -6,6 +6,7 @@ runs of the encoder as it is agree among each other, stream by stream and record
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,8 +28,15 @@ FAILED: Final = "failed"
 _WORTH: Final = 1.03
 """A gain below this is not worth a line in somebody's configuration."""
 
+TURNS: Final = 10
+_LOSSES: Final = 1
+"""A setting that does nothing wins all turns but one by chance once in a hundred times."""
+
 _SAME_ANGLE: Final = 1e-4
 """Two embeddings or spectrograms whose cosines differ by less sound alike."""
+
+_DROWNED: Final = 0.5
+"""Where two runs as it is agree less, anything would pass for noise."""
 
 
 class Pairs(NamedTuple):
@@ -53,8 +61,8 @@ class Compared(NamedTuple):
 
     def as_document(self) -> dict[str, Any]:
         """Write it for programs; a distance that is none is left out."""
-        found = {**self._asdict(), "other": _finite(self.other)}
-        if self.kind != NUMBERS:
+        found = self._asdict()
+        if self.kind != NUMBERS or not math.isfinite(self.distance):
             del found["distance"]
         return found
 
@@ -77,6 +85,23 @@ def is_faster(seconds: Sequence[float], untuned: Sequence[float]) -> bool:
     """Tell whether the slower runs are still faster than the faster ones as it is."""
     gain = statistics.median(untuned) / max(statistics.median(seconds), 1e-12)
     return gain >= _WORTH and quartiles(seconds)[2] < quartiles(untuned)[0]
+
+
+def is_lost(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Tell whether a setting has been slower in too many turns. Pairs are untuned and tuned."""
+    return sum(tuned >= untuned for untuned, tuned in pairs) > _LOSSES
+
+
+def holds(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Tell whether a setting is faster in turns: in nearly all of them, and by enough."""
+    return not is_lost(pairs) and sum_up_turns(pairs)["speedup"] >= _WORTH
+
+
+def sum_up_turns(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Say what came of turns."""
+    gains = [untuned / max(tuned, 1e-12) for untuned, tuned in pairs]
+    faster = sum(gain > 1 for gain in gains)
+    return {"turns": len(pairs), "faster": faster, "speedup": statistics.median(gains)}
 
 
 def compare(
@@ -151,23 +176,26 @@ def _sum_up(name: str, of_all: Sequence[tuple[Stream, Pairs, Pairs]], tolerance:
 
 
 def _differs(own: Pairs, tuned: Pairs, slack: float) -> bool:
-    """Tell whether half of the pairs agree less than the worst pair of runs as it is."""
+    """Tell whether a setting changes more than the noise does.
+
+    Half of the pairs agree less than the worst pair of runs as it is; or, where the noise can be
+    held still, half of the pairs of the same noise agree less than half of those of other noise.
+    Where noise changes nearly everything, only the same noise tells.
+    """
     least = min((a.share for a in (*own.same, *own.other)), default=1.0)
     longest = max((abs(a.length) for a in (*own.same, *own.other)), default=0)
-    middle = min(
-        _middle(a.share for a in pairs) for pairs in (tuned.same, tuned.other or tuned.same)
-    )
+    same, other = _middle(a.share for a in tuned.same), _middle(a.share for a in tuned.other)
+    noise = _middle(a.share for a in own.other)
+    still = bool(own.same) and all(a.share >= 1 - slack for a in own.same)
+    if noise < _DROWNED:
+        return same < 1 - slack
     lengths = statistics.median([abs(a.length) for a in (*tuned.same, *tuned.other)] or [0])
-    return middle < least - slack or lengths > longest
+    return min(same, other) < least - slack or (still and same < noise - slack) or lengths > longest
 
 
 def _middle(values: Iterable[float]) -> float:
     found = list(values)
     return statistics.median(found) if found else 1.0
-
-
-def _finite(value: float) -> float:
-    return value if value == value else 0.0  # noqa: PLR0124 - only NaN is not itself
 
 
 def say_difference(compared: Sequence[Compared]) -> str:
@@ -176,6 +204,7 @@ def say_difference(compared: Sequence[Compared]) -> str:
     return "; ".join(
         f"{c.name}: {_share(min(c.same, c.other))} agree, of two runs as it is {_share(c.own)}"
         + (f"; {c.length:+d} long" if c.length else "")
+        + ("; too noisy to tell: are longer recordings better?" if c.own < _DROWNED else "")
         for c in worst
     )
 

@@ -241,7 +241,7 @@ class Cache:
         """Count and say that a call was not cacheable."""
         with contextlib.suppress(Exception):
             self.recorder.bypass(plugin, bypass)
-            self.recorder.log.info(f"bypass {plugin} {bypass}")
+            self.recorder.log.info_seldom(f"{plugin} {bypass.reason}", f"bypass {plugin} {bypass}")
             self._housekeeping.start()
 
     def internal(self, error: Exception, subject: Subject) -> None:

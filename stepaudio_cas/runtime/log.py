@@ -13,6 +13,7 @@ from stepaudio_cas.settings import Level
 _RANK: Final = {Level.OFF: 0, Level.ERROR: 1, Level.INFO: 2, Level.DEBUG: 3}
 _STDERR: Final = 2
 _QUIET_SECONDS: Final = 60.0
+_TIMES: Final = 3
 
 
 class Log:
@@ -22,6 +23,7 @@ class Log:
         self._rank = _RANK[level]
         self.info_on = self._rank >= _RANK[Level.INFO]
         self._said: dict[str, float] = {}
+        self._last: dict[str, tuple[str, int, float]] = {}
 
     def error(self, text: str) -> None:
         """Say that something of ours does not work."""
@@ -43,6 +45,15 @@ class Log:
             self.error(text)
         else:
             self.debug(text)
+
+    def info_seldom(self, topic: str, text: str) -> None:
+        """Say what happened; a line that is said of its topic again and again, once a minute."""
+        now = time.monotonic()
+        last, times, since = self._last.get(topic, ("", 0, now))
+        if text != last or now - since >= _QUIET_SECONDS:
+            times, since = 0, now
+        self._last[topic] = text, times + 1, since
+        (self.info if times < _TIMES else self.debug)(text)
 
     def _write(self, level: Level, text: str) -> None:
         if _RANK[level] > self._rank:

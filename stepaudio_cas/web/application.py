@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from stepaudio_cas import __version__
 from stepaudio_cas.settings import read_settings
+from stepaudio_cas.web.answers import answer
 from stepaudio_cas.web.errors import ApiError
 from stepaudio_cas.web.observer import Observer
 from stepaudio_cas.web.pace import SHARE, Pace
@@ -44,7 +45,7 @@ def make_router(service: Callable[[], Service]) -> APIRouter:
 
     async def openapi() -> Response:
         """Describe the API."""
-        return JSONResponse(describe(made))
+        return answer(describe(made))
 
     made.get("/api/v1/openapi.json", include_in_schema=False)(openapi)
     return made
@@ -53,19 +54,20 @@ def make_router(service: Callable[[], Service]) -> APIRouter:
 def describe(router: APIRouter) -> dict[str, Any]:
     """Return the OpenAPI document."""
     return get_openapi(
-        title=TITLE, version=__version__, routes=router.routes,
+        title=TITLE, version=__version__, routes=router.routes, servers=[{"url": "../.."}],
         description="What a store of speech artifacts holds, what it saves, and how it is doing.",
     )  # fmt: skip
 
 
-def make_app(service: Service) -> FastAPI:
+def make_app(service: Service | Callable[[], Service]) -> FastAPI:
     """Make an application of its own: the routes, and the page at `/`."""
+    behind = service if callable(service) else lambda: service
     made = FastAPI(
         title=TITLE, version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
         redirect_slashes=False,
     )  # fmt: skip
-    made.include_router(make_router(lambda: service))
-    pages = APIRouter(route_class=route_class(lambda: service, page=True))
+    made.include_router(make_router(behind))
+    pages = APIRouter(route_class=route_class(behind, page=True))
     found = _pages()
 
     async def page(request: Request, name: str = _PAGE) -> Response:
@@ -130,7 +132,7 @@ def _own_router() -> APIRouter:
 
 @functools.cache
 def _own_app() -> FastAPI:
-    return make_app(own_service())
+    return make_app(own_service)
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import time
 from collections import deque
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from stepaudio_cas.web.answers import as_json
+from stepaudio_cas.web.ending import LOOK, Ending
 from stepaudio_cas.web.errors import ApiError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Feed:
         chunks = []
         for kind, document in events:
             self._number += 1
-            data = json.dumps(document, separators=(",", ":"))
+            data = as_json(document).decode()
             chunk = f"id: {self.boot}.{self._number}\nevent: {kind}\ndata: {data}\n\n".encode()
             self._recent.append((self._number, chunk))
             chunks.append(chunk)
@@ -79,7 +80,7 @@ class Feed:
         missing = max(self._number - after, 0) - len(kept)
         if known and not missing:
             return b"".join(kept)
-        said = json.dumps({"time": time.time(), "number": missing if known else None})
+        said = as_json({"time": time.time(), "number": missing if known else None}).decode()
         return f"event: skipped\ndata: {said}\n\n".encode() + b"".join(kept)
 
     def stream(self, last: str) -> EventStream:
@@ -114,16 +115,12 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write until there is nobody to read."""
         gone = asyncio.ensure_future(_disconnected(receive))
+        ending = None if ABORT in scope else Ending(receive)
         try:
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await _sent(send(start))
-            while not gone.done():
-                chunk = await self._next(gone)
-                if chunk is None:
-                    break
+            while (chunk := await self._next(gone, ending)) is not None:
                 await _sent(send({"type": "http.response.body", "body": chunk, "more_body": True}))
-            else:
-                return
             await _sent(send({"type": "http.response.body", "body": b"", "more_body": False}))
         except (asyncio.TimeoutError, OSError):
             scope.get(ABORT, lambda: None)()
@@ -132,20 +129,28 @@ class EventStream(Response):
             gone.cancel()
             self._clients.discard(self._queue)
 
-    async def _next(self, gone: asyncio.Future[None]) -> bytes | None:
+    async def _next(self, gone: asyncio.Future[None], ending: Ending | None) -> bytes | None:
         """Wait for what is to be written; a beat shows that the line still stands."""
+        if gone.done():
+            return None
         wanted: asyncio.Future[Any] = asyncio.ensure_future(self._queue.get())
+        until, most = time.monotonic() + BEAT, BEAT if ending is None else LOOK
         try:
-            await asyncio.wait([wanted, gone], timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
-            if wanted.done():
-                return wanted.result()  # type: ignore[no-any-return]
-            return None if gone.done() else b": beat\n\n"
+            while (left := until - time.monotonic()) > 0:
+                one = asyncio.FIRST_COMPLETED
+                await asyncio.wait([wanted, gone], timeout=min(left, most), return_when=one)
+                if wanted.done():
+                    return wanted.result()  # type: ignore[no-any-return]
+                if gone.done() or ending:
+                    return None
+            return b": beat\n\n"
         finally:
             wanted.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
+    """Return when a client has gone, or sends what nobody has asked for."""
+    while (message := await receive())["type"] != "http.disconnect" and not message.get("body"):
         pass
 
 

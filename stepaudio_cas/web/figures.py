@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import json
 import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from stepaudio_cas import __version__
-from stepaudio_cas.maintenance.sizes import measure
+from stepaudio_cas.maintenance.sizes import Size, measure
 from stepaudio_cas.maintenance.statistics import Look, statistics
 from stepaudio_cas.store.urls import is_near
+from stepaudio_cas.web.answers import as_json
+from stepaudio_cas.web.errors import ApiError
 from stepaudio_cas.web.observer import quantile
 
 if TYPE_CHECKING:
-    from stepaudio_cas.maintenance.sizes import Size
     from stepaudio_cas.store.backend import Backend
     from stepaudio_cas.store.counters import Tally
     from stepaudio_cas.web.observer import Histogram
@@ -32,6 +33,10 @@ FAR_SIZES: Final = 600.0
 DEEP: Final = 60.0
 EVERY: Final = 5.0
 POINTS: Final = 720
+PATIENCE: Final = 60.0
+SOON: Final = 8.0
+"""Seconds until whoever asks is told what was known before: Prometheus itself waits for ten."""
+
 _PER_SECOND: Final = 30.0
 """What took a second to find out is good for so many."""
 
@@ -53,6 +58,8 @@ class Figures:
         self._locks = {False: asyncio.Lock(), True: asyncio.Lock()}
         self._sizes: dict[str, tuple[float, Size]] = {}
         self._known: dict[str, Tally] = {}
+        self._answered: set[str] = set()
+        self._looking: asyncio.Future[Found] | None = None
         self._calls = 0.0
         self.points: deque[dict[str, float]] = deque(maxlen=POINTS)
         self.fresh = NEAR if source.near else FAR
@@ -65,11 +72,41 @@ class Figures:
             if known is not None and time.monotonic() < known[0]:
                 return known[1]
             began = time.monotonic()
-            found = await self._work.run(lambda: self._look(deep=deep), seconds=60.0)
+            found = await self._work.run(lambda: self._look(deep=deep), seconds=PATIENCE)
             took = time.monotonic() - began
             good = max(DEEP if deep else self.fresh, min(took * _PER_SECOND, FAR_SIZES))
             self._found[deep] = time.monotonic() + good, found
             return found
+
+    async def soon(self) -> dict[str, Any]:
+        """Return figures within `SOON`: of a store that hangs, what was known of it."""
+        loop, looking = asyncio.get_running_loop(), self._looking
+        if looking is None or looking.done() or looking.get_loop() is not loop:
+            looking = self._looking = asyncio.ensure_future(self.get())
+            looking.add_done_callback(lambda one: one.cancelled() or one.exception())
+        await asyncio.wait([looking], timeout=SOON)
+        with contextlib.suppress(ApiError):  # it took too long, as the ones before it do
+            return looking.result().figures if looking.done() else self._before()
+        return self._before()
+
+    def _before(self) -> dict[str, Any]:
+        """Say what was known, and which store it is that has not answered now."""
+        named = [(name, store.url) for name, store in self._source.named]
+        hung = next((name for name, url in named if url not in self._answered), named[0][0])
+        error = f"there has been no answer within {SOON:g} s"
+        known = self._found.get(False)
+        if known is None:
+            empty: dict[str, Any] = {"hits": 0, **Size()._asdict(), "limit": None}
+            tiers = [{"name": name, "store": url, "error": error, **empty} for name, url in named]
+            nothing: dict[str, Any] = {"counters": {}, "processes": 0, "stale": []}
+            return {
+                "store": named[0][1], "tiers": tiers, "uncounted": [n for n, _ in named], **nothing
+            }  # fmt: skip
+        figures = known[1].figures
+        tiers = [
+            {**tier, "error": error} if tier["name"] == hung else tier for tier in figures["tiers"]
+        ]
+        return {**figures, "tiers": tiers, "stale": sorted({*figures["stale"], hung})}
 
     async def sample(self) -> tuple[dict[str, float], dict[str, float]]:
         """Take down a point of the history; return it, and the one before.
@@ -100,7 +137,7 @@ class Figures:
             figures = self._statistics(deep=deep)
             calls = figures["calls"]
         self._calls = calls
-        stable = json.dumps(figures, separators=(",", ":")).encode()
+        stable = as_json(figures)
         process = self._process()
         etag = hashlib.blake2b(stable + repr(process).encode(), digest_size=12).hexdigest()
         figures = {
@@ -109,11 +146,12 @@ class Figures:
             "sizes_at": min((at for at, _ in self._sizes.values()), default=None),
             **figures, "process": process, "can": self._can(),
         }  # fmt: skip
-        body = json.dumps(figures, separators=(",", ":")).encode()
+        body = as_json(figures)
         return Found(figures, body, f'W/"{etag}"')
 
     def _statistics(self, *, deep: bool) -> dict[str, Any]:
         source = self._source
+        self._answered.clear()
         look = Look(
             deep=deep, remember=source.writable, measure=self._measure, known=self._known
         )  # fmt: skip
@@ -128,9 +166,11 @@ class Figures:
     def _measure(self, backend: Backend, **how: Any) -> Size:
         known = self._sizes.get(backend.url)
         if known is not None and not is_near(backend) and time.time() - known[0] < FAR_SIZES:
-            return known[1]
-        size = measure(backend, **how)
-        self._sizes[backend.url] = time.time(), size
+            size = known[1]
+        else:
+            size = measure(backend, **how)
+            self._sizes[backend.url] = time.time(), size
+        self._answered.add(backend.url)
         return size
 
     def _can(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def cas_accordion(*, every: float = EVERY, voices: bool = True) -> Any:
 def attach(blocks: Any, *, voices: bool) -> None:
     """Put the accordion at the foot of an app that is about to be served, unless it has a panel.
 
-    If that fails, the app is what it was.
+    An app of several pages has one on each. If that fails, the app is what it was.
     """
     context = import_module("gradio.context")
     if any(CLASS in (block.elem_classes or ()) for block in _laid_out(blocks)):
@@ -64,10 +64,13 @@ def attach(blocks: Any, *, voices: bool) -> None:
     children, config = list(blocks.children), blocks.default_config
     known, functions = set(config.blocks), set(config.fns)
     root, place = context.Context.root_block, context.get_render_context()
+    current = getattr(blocks, "current_page", "")
     context.Context.root_block = blocks
     context.set_render_context(blocks)
     try:
-        cas_accordion(voices=voices)
+        for page in getattr(blocks, "pages", [("",)]):
+            blocks.current_page = page[0]
+            cas_accordion(voices=voices)
         blocks.config = blocks.get_config_file()
     except BaseException:
         blocks.children = children
@@ -76,6 +79,7 @@ def attach(blocks: Any, *, voices: bool) -> None:
                 del there[number]
         raise
     finally:
+        blocks.current_page = current
         context.Context.root_block = root
         context.set_render_context(place)
 
@@ -92,8 +96,9 @@ def _put(gr: Any, panel: Panel, every: float, *, active: bool) -> tuple[Any, lis
     log = gr.Textbox("", label="Log", lines=8, max_lines=8, interactive=False)
     with gr.Row(equal_height=True):
         status = gr.Textbox(
-            "", label="State", show_label=False, container=False, interactive=False, scale=4
-        )
+            "", label="State", lines=2, max_lines=2, scale=4,
+            show_label=False, container=False, interactive=False,
+        )  # fmt: skip
         again = gr.Button("Refresh", size="sm", scale=1)
     timer = gr.Timer(every, active=active)
     shown = [*figures, tiers, status, log]

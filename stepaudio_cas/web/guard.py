@@ -7,7 +7,9 @@ can read nothing, because the name it was loaded from is not ours.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from stepaudio_cas.web.tokens import Tokens
 
 LARGEST_BODY: Final = 64 << 10
+
+GRACE: Final = 30.0
+"""Seconds that somebody may take to send a body, and for a large one:"""
+
+SLOWEST: Final = 32 << 10
+"""one more for each so many bytes that have come."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -56,11 +64,12 @@ class Guard:
         _refuse_strangers(request, writing=writing)
         if page:
             return
-        known = self._has_token(request)
-        if known or (not writing and is_here(request)):
-            if not known:
-                _refuse_foreign_names(request)
+        if self._has_token(request):
             return
+        if is_here(request):
+            _refuse_foreign_names(request)
+            if not writing:
+                return
         what = "changing something" if writing else "asking from another machine"
         if not self._tokens.some:
             remedy = "give the server a file with one: STEPAUDIO_CAS_HTTP_TOKEN_FILE, --token-file"
@@ -73,7 +82,7 @@ class Guard:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if not given.strip():
             return False
-        if scheme.lower() == "bearer" and self._tokens.fits(given.strip()):
+        if scheme.lower() == "bearer" and self._tokens.fits(given.encode("latin-1").strip()):
             return True
         raise ApiError(401, "this is not the token", "send the right one, or none", _CHALLENGE)
 
@@ -118,7 +127,7 @@ def _refuse_strangers(request: HTTPConnection, *, writing: bool) -> None:
     visit = headers.get("sec-fetch-mode", "").lower() == "navigate" and not writing
     origin = headers.get("origin")
     foreign = site not in {"same-origin", "none"} and not visit
-    if origin is not None and not foreign:
+    if origin is not None and not foreign and site != "same-origin":  # a proxy may change Host
         foreign = not _same(origin, headers.get("host", ""))
     if foreign:
         raise ApiError(403, "a page of another site asks for this", "open the page of this server")
@@ -137,20 +146,36 @@ def _same(origin: str, host: str) -> bool:
 
 
 class Limited:
-    """Receives a body up to a size, and no byte more is kept."""
+    """Receives a body up to a size and in a time, and no byte more is kept."""
 
     def __init__(self, request: HTTPConnection, receive: Receive, largest: int) -> None:
         self._receive, self._largest, self._seen = receive, largest, 0
+        self._waited, self._more = 0.0, True
         said = request.headers.get("content-length", "")
         if said.isdecimal() and int(said) > largest:
             raise self._too_large()
 
     async def __call__(self) -> Message:
-        message: Any = await self._receive()
+        message: Any = await (self._in_time() if self._more else self._receive())
         self._seen += len(message.get("body", b""))
+        self._more = message.get("more_body", False)
         if self._seen > self._largest:
             raise self._too_large()
         return message  # type: ignore[no-any-return]
+
+    async def _in_time(self) -> Message:
+        """Wait for more. What we do with it ourselves is not the time of whoever sends it."""
+        began = time.monotonic()
+        left = GRACE + self._seen / SLOWEST - self._waited
+        try:
+            return await asyncio.wait_for(self._receive(), max(left, 0))
+        except asyncio.TimeoutError:
+            raise ApiError(
+                408, f"the body has not come within {GRACE + self._seen / SLOWEST:.0f} s",
+                f"send it faster than {SLOWEST >> 10} KiB/s", {"Connection": "close"},
+            ) from None  # fmt: skip
+        finally:
+            self._waited += time.monotonic() - began
 
     def _too_large(self) -> ApiError:
         return ApiError(

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from stepaudio_cas.web.source import Source
 
 PREFIX: Final = "stepaudio_cas"
+MOST_MEMBERS: Final = 100
+"""So many kinds of an error, reasons of a bypass, tiers are told apart."""
+
+_OTHERS: Final = "(others)"
 _HERE: Final = "in this process"
 _ALL: Final = "in all processes that keep their counters in these stores"
 
@@ -57,10 +61,27 @@ def exposition(
     source: Source, figures: Mapping[str, Any], watched: Sequence[Mapping[str, Any]], accept: str
 ) -> tuple[bytes, str]:
     """Write all metrics, in the form that is asked for; return them with their content type."""
+    return written(families(source, figures, watched), accept)
+
+
+def written(found: Iterable[Metric], accept: str) -> tuple[bytes, str]:
+    """Write metrics; what a label says is text, whatever a store or a folder is called."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(lambda: families(source, figures, watched)))
+    registry.register(_Once(lambda: map(_in_text, found)))
     encode, kind = choose_encoder(accept)
     return encode(registry), kind
+
+
+def _in_text(family: Metric) -> Metric:
+    family.samples = [
+        sample._replace(labels={name: _text(value) for name, value in sample.labels.items()})
+        for sample in family.samples
+    ]
+    return family
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 class _Once:
@@ -81,6 +102,12 @@ def families(
     yield _gauge("info", "What is running", [((__version__, mode), 1)], ("version", "mode"))
     if source.cache is not None:
         yield from _process(source)
+    yield from of_stores(figures)
+    yield from _watched(watched)
+
+
+def of_stores(figures: Mapping[str, Any]) -> Iterator[Metric]:
+    """Yield what all processes have counted, and what the stores hold."""
     counted = [] if figures["uncounted"] else [((figures["store"],), figures["counters"])]
     yield from _counters("store_", _ALL, counted, ("store",))
     yield _gauge(
@@ -88,7 +115,6 @@ def families(
         [((figures["store"],), figures["processes"])], ("store",),
     )  # fmt: skip
     yield from _stores(figures)
-    yield from _watched(watched)
 
 
 def _process(source: Source) -> Iterator[Metric]:
@@ -137,12 +163,19 @@ def _counters(
         )  # fmt: skip
         for values, counts in found:
             if label:
-                for member, number in sorted(counts.items()):
-                    if member.startswith(ours):
-                        family.add_metric((member.removeprefix(ours), *values), number)
+                for member, number in _members(counts, ours):
+                    family.add_metric((member, *values), number)
             else:
                 family.add_metric(values, counts.get(ours, 0))
         yield family
+
+
+def _members(counts: Mapping[str, float], ours: str) -> list[tuple[str, float]]:
+    """Name the members of a family, the most frequent if a store claims that there are too many."""
+    found = [(n.removeprefix(ours), v) for n, v in counts.items() if n.startswith(ours)]
+    found.sort(key=lambda one: (-one[1], one[0]))
+    others = [number for _, number in found[MOST_MEMBERS:]]
+    return sorted(found[:MOST_MEMBERS]) + ([(_OTHERS, sum(others))] if others else [])
 
 
 def _stores(figures: Mapping[str, Any]) -> Iterator[Metric]:

@@ -180,11 +180,20 @@ class Wish(BaseModel):
 
 
 def _seconds(value: object) -> object:
+    _is_number(value)
     return parse_seconds(value) if isinstance(value, str) else value
 
 
 def _bytes(value: object) -> object:
+    _is_number(value)
     return parse_bytes(value) if isinstance(value, str) else value
+
+
+def _is_number(value: object) -> object:
+    """Refuse true and false, which would be 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("it is neither a number nor text")  # noqa: TRY004 - pydantic wants it
+    return value
 
 
 class ClearWish(Wish):
@@ -221,6 +230,7 @@ class CollectionWish(Wish):
 
     _read_age = field_validator("max_age", mode="before")(_seconds)
     _read_size = field_validator("max_size", mode="before")(_bytes)
+    _read_entries = field_validator("max_entries", mode="before")(_is_number)
 
 
 class VoiceWish(Wish):

@@ -33,6 +33,7 @@ PATIENCE: Final = 2.0
 
 LINES: Final = 100
 _NONE: Final = "none yet"
+_UNKNOWN: Final = "unknown"
 _WORKING: Final = "closed"  # as breakers have it
 
 
@@ -151,13 +152,14 @@ async def _wait(asked: Future[Found]) -> None:
 def _figures(found: Mapping[str, Any]) -> tuple[str, ...]:
     rate, limit = found["hit_rate"], found["limit"]
     size = show_bytes(found["bytes"])
+    size = f"{size} of {show_bytes(limit)} ({found['bytes'] / limit:.0%})" if limit else size
+    held = (_UNKNOWN, _UNKNOWN) if found["error"] else (f"{found['entries']:,}", size)
     return (
         f"{found['hits']:,}",
         f"{found['misses']:,}",
         _NONE if rate is None else f"{rate:.1%}",
         show_seconds(found["seconds_saved"]) if found["seconds_saved"] else "0 s",
-        f"{found['entries']:,}",
-        f"{size} of {show_bytes(limit)} ({found['bytes'] / limit:.0%})" if limit else size,
+        *held,
     )
 
 
@@ -171,6 +173,8 @@ def _tiers(found: Mapping[str, Any]) -> list[list[str]]:
         if "store" in tier:
             state = tier["error"] or _state(states.get(name))
             sizes = tier["entries"], tier["bytes"], tier["limit"]
+            if tier["error"]:
+                sizes = None, None, tier["limit"]
         elif name == "memory" and memory is not None:
             state, sizes = "this process", (memory["entries"], memory["bytes"], memory["limit"])
         else:

@@ -16,6 +16,9 @@ MOST: Final = 512
 PATIENCE: Final = 10.0
 """Seconds that a client has for all that comes before a body."""
 
+LEAST: Final = 8 << 10
+"""Bytes of an answer that a client has to take in each such time."""
+
 _UNKNOWN: Final = 1024
 _SILENT: Final = logging.Logger("stepaudio_cas.web")  # noqa: LOG001 - the host never sees it
 _SILENT.disabled = True
@@ -34,7 +37,10 @@ def most_connections(*, inside: bool) -> int:
 
 
 class Bounded(H11Protocol):
-    """One connection of so many, which is closed if no request comes of it; it logs nothing."""
+    """One connection of so many; it logs nothing.
+
+    It is closed if no request comes of it, and if an answer is not read.
+    """
 
     most = MOST
     owed: Callable[[], float] = staticmethod(float)
@@ -44,10 +50,12 @@ class Bounded(H11Protocol):
         super().__init__(*words, **how)
         self.logger = _SILENT
         self._late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or end at once what is one too many."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.most:
             transport.abort()
         else:
@@ -56,6 +64,7 @@ class Bounded(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._wait_no_more()
+        self._read()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -66,14 +75,29 @@ class Bounded(H11Protocol):
         elif self._late is None:
             self._wait()
 
+    def pause_writing(self) -> None:
+        """Begin to wait for a client to read."""
+        super().pause_writing()
+        if self._unread is None:
+            self._watch()
+
+    def resume_writing(self) -> None:
+        """Go on: it has read everything."""
+        self._read()
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, in its time: it has no turn."""
         self.transport.pause_reading()
         self.loop.call_later(min(self.owed(), PATIENCE), self._refuse, msg)
 
     def _refuse(self, msg: str) -> None:
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        try:
             super().send_400_response(msg)
+        except h11.LocalProtocolError:  # an answer is on its way already
+            self.transport.abort()
 
     def _wait(self) -> None:
         self._late = self.loop.call_later(PATIENCE, self.transport.abort)
@@ -82,3 +106,18 @@ class Bounded(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def _watch(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(PATIENCE, self._look, left)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() > before - LEAST:
+            self.transport.abort()
+        else:
+            self._watch()
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None

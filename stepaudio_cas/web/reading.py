@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.maintenance.selection import Selection
 from stepaudio_cas.units import parse_bytes, parse_seconds
 from stepaudio_cas.web import entries, metrics, models
+from stepaudio_cas.web.answers import answer
 from stepaudio_cas.web.errors import ApiError
 from stepaudio_cas.web.health import health
 from stepaudio_cas.web.routing import troubles
@@ -70,7 +70,7 @@ class Reading:
     async def history(self) -> Response:
         """Say how the figures have grown since this server began, an hour back at the most."""
         figures = self._service().figures
-        return JSONResponse({"every": figures.every, "points": list(figures.points)})
+        return answer({"every": figures.every, "points": list(figures.points)})
 
     async def entries(  # noqa: PLR0917 - names of a query have no order
         self,
@@ -96,14 +96,17 @@ class Reading:
             older=_read(parse_seconds, older),
             larger=_read(parse_bytes, larger),
         )
-        words = (q,) if q else ()
-        asked = entries.Asked(selection, words, pinned, sort, limit, cursor or "")
         service = self._service()
-        rest = service.rest
-        found = await service.work.run(lambda: entries.page(service.source.first, asked, rest))
+
+        def look() -> dict[str, Any]:
+            words = (q, *service.prewarming.spool.called(q)) if q else ()
+            asked = entries.Asked(selection, words, pinned, sort, limit, cursor or "")
+            return entries.page(service.source.first, asked, service.rest)
+
+        found = await service.work.run(look)
         for entry in found["entries"]:
             self._name(entry)
-        return JSONResponse(found)
+        return answer(found)
 
     async def entry(self, key: Key) -> Response:
         """Say all that is known of an entry, and what its key is made of."""
@@ -112,7 +115,7 @@ class Reading:
         if found is None:
             raise ApiError(404, f"{key} is not in {service.source.first.url}", "list the entries")
         self._name(found)
-        return Response(_json(found), media_type="application/json")
+        return answer(found)
 
     def _name(self, entry: dict[str, Any]) -> None:
         """Call an entry of a voice that was sent as its sender did, and say where it is heard."""
@@ -125,28 +128,26 @@ class Reading:
         service = self._service()
         service.explain()
         found = service.misses.listed(limit)
-        return Response(
-            _json({**found, "explaining": service.explaining}), media_type="application/json"
-        )
+        return answer({**found, "explaining": service.explaining})
 
     async def prewarm(self) -> Response:
         """Say who watches which folder, and what became of the voices that were sent."""
         service = self._service()
         found = await service.work.run(service.prewarming.document)
-        return JSONResponse(found)
+        return answer(found)
 
     async def health(self) -> Response:
         """Say whether everything is in order: 200, or 503 with the reasons."""
         service = self._service()
-        found = await service.work.run(
+        found = await service.pulse.run(
             lambda: health(service.source, service.prewarming.ours()), seconds=10.0
         )
-        return JSONResponse(found, 200 if found["healthy"] else 503)
+        return answer(found, 200 if found["healthy"] else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Say it to Prometheus."""
         service = self._service()
-        figures = (await service.figures.get()).figures
+        figures = await service.figures.soon()
         watched = await service.work.run(service.prewarming.states)
         accept = request.headers.get("accept", "")
         body, kind = metrics.exposition(service.source, figures, watched, accept)
@@ -171,7 +172,3 @@ def _read(parse: Callable[[str], Any], text: str | None) -> Any:
 
 def _tags(text: str) -> set[str]:
     return {tag.strip() for tag in text.split(",")}
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":"), default=repr).encode()

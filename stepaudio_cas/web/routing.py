@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
 from stepaudio_cas.errors import CasError
+from stepaudio_cas.web.answers import answer
 from stepaudio_cas.web.errors import ApiError, of_cas
 from stepaudio_cas.web.guard import HEADERS, LARGEST_BODY, Limited
 from stepaudio_cas.web.models import Trouble
+from stepaudio_cas.web.pace import Pace
+from stepaudio_cas.web.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from starlette.responses import Response
     from starlette.types import Scope
 
     from stepaudio_cas.web.service import Service
@@ -29,6 +31,7 @@ _TEXTS: Final = {
     401: "the token is missing, or is not the right one",
     403: "it is not allowed here, or a page of another site asks",
     404: "it is not there",
+    408: "the body was too long in coming",
     409: "not now: it is gone, taken, or nobody would do it",
     413: "it is too large",
     415: "it is no recording",
@@ -53,6 +56,7 @@ def route_class(
     service: Callable[[], Service], largest: int = LARGEST_BODY, *, page: bool = False
 ) -> type[APIRoute]:
     """Make the class of routes that belong to a service; of a `page`, anybody may load them."""
+    opened = _Opened(service)
 
     class Guarded(APIRoute):
         """One of ours."""
@@ -63,10 +67,10 @@ def route_class(
 
             async def guarded(request: Request) -> Response:
                 try:
-                    behind = service()
+                    behind = await opened()
                     behind.guard.check(request, writing=writing, page=page)
                     if not page:
-                        behind.start()
+                        behind.asked()
                     limited = Limited(request, request.receive, largest)
                     scope = _as_json(request.scope) if writing else request.scope
                     response = await handle(Request(scope, limited))
@@ -77,6 +81,20 @@ def route_class(
             return guarded
 
     return Guarded
+
+
+class _Opened:
+    """Has a service made in a thread of ours: stores are opened, and the loop may be a host's."""
+
+    def __init__(self, service: Callable[[], Service]) -> None:
+        self._service, self._work = service, Work(Pace(), threads=1)
+        self._made: Service | None = None
+
+    async def __call__(self) -> Service:
+        if self._made is None:
+            self._made = await self._work.run(self._service)
+            self._work.close()
+        return self._made
 
 
 def _as_json(scope: Scope) -> Scope:
@@ -91,28 +109,21 @@ def said(error: Exception) -> Response:
         error = of_cas(error)
     if isinstance(error, ApiError):
         document = {"error": error.error, "remedy": error.remedy}
-        return _document(document, error.status_code, dict(error.headers or {}))
+        return answer(document, error.status_code, dict(error.headers or {}))
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         where = ".".join(str(part) for part in first.get("loc", ())[1:])
         text = f"{where}: {first.get('msg', '')}".removeprefix(": ")
-        return _document({"error": text, "remedy": "api/v1/openapi.json says what fits"}, 422)
+        return answer({"error": text, "remedy": "api/v1/openapi.json says what fits"}, 422)
     if isinstance(error, ClientDisconnect):
-        return _document({"error": "you have gone", "remedy": "ask again"}, 400)
+        return answer({"error": "you have gone", "remedy": "ask again"}, 400)
     if isinstance(error, HTTPException):
         remedy = "api/v1/openapi.json says what there is"
         document = {"error": str(error.detail), "remedy": remedy}
-        return _document(document, error.status_code, dict(error.headers or {}))
+        return answer(document, error.status_code, dict(error.headers or {}))
     text = f"{type(error).__name__}: {error}"
     remedy = "GET api/v1/health says whether the store can be reached; else please report it"
-    return _document({"error": text, "remedy": remedy}, 503)
-
-
-def _document(
-    document: dict[str, str], status: int, headers: dict[str, str] | None = None
-) -> Response:
-    """Write it in ASCII: a text that comes from a request may be none that UTF-8 can write."""
-    return Response(json.dumps(document), status, headers, "application/json")
+    return answer({"error": text, "remedy": remedy}, 503)
 
 
 def dressed(response: Response) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from stepaudio_cas.web.service import Service
 
 _BACKLOG: Final = 128
-_AT_ONCE: Final = 16
-"""So many are let in before those are counted that were."""
+_LONGEST: Final = 1.0
+"""Seconds that nobody is let in at the most; the system keeps whoever comes meanwhile."""
 
+_AGAIN: Final = 0.1
 _LAST: Final = 3
 _START: Final = "http.response.start"
 _CLOSE: Final = b"connection", b"close"
@@ -33,9 +35,11 @@ _CLOSE: Final = b"connection", b"close"
 def bind(address: str) -> socket.socket:
     """Listen at `host:port`. Raises `OSError`."""
     host, _, port = address.rpartition(":")
-    found = socket.getaddrinfo(
-        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    name, how = host.strip("[]"), socket.AI_PASSIVE
+    try:
+        found = socket.getaddrinfo(name, int(port), type=socket.SOCK_STREAM, flags=how)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "there can be no host of this name") from None
     family, kind, protocol, _, place = found[0]
     made = socket.socket(family, kind, protocol)
     try:
@@ -52,8 +56,9 @@ def bind(address: str) -> socket.socket:
 
 
 def url_of(listening: socket.socket) -> str:
-    """Say where it can be reached."""
+    """Say where it can be reached: from here, if from everywhere."""
     host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is bound
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
@@ -70,14 +75,13 @@ class Server:
         self._pid = os.getpid()
         most = most_connections(inside=service.source.cache is not None)
         config = uvicorn.Config(
-            _InTurn(make_app(service), service.turn),
+            _InTurn(make_app(service), service.turn, most),
             http=type("Ours", (Bounded,), {"most": most, "owed": staticmethod(service.pace.owed)}),
-            backlog=_AT_ONCE,
             loop="none", lifespan="off", log_config=None, access_log=False,
             proxy_headers=False, server_header=False, ws="none",
-            timeout_graceful_shutdown=_LAST,
         )  # fmt: skip
         self._server = _Quiet(config)
+        self._server.owed = service.pace.owed
         survive_fork(self)
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -99,7 +103,7 @@ class Server:
         self._server.ready = ready
         self._server.ending = self._service.end
         try:
-            await self._server.work([self._listening])
+            await self._server.work(self._listening)
         finally:
             await self._service.stop()
 
@@ -124,11 +128,13 @@ async def _nobody_left() -> None:
 class _InTurn:
     """Lets requests in one by one, whatever is asked for, and reads no body that is not wanted.
 
-    It notes how a connection is ended at once; no exception gets to uvicorn, which would log it.
+    No more than `most` wait, as many of them as have gone meanwhile. It notes how a connection is
+    ended at once; no exception gets to uvicorn, which would log it.
     """
 
-    def __init__(self, app: Any, turn: Callable[[], Awaitable[None]]) -> None:
-        self._app, self._turn = app, turn
+    def __init__(self, app: Any, turn: Callable[[], Awaitable[None]], most: int) -> None:
+        self._app, self._turn, self._most = app, turn, most
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         cycle = getattr(send, "__self__", None)
@@ -142,13 +148,26 @@ class _InTurn:
             await send(message)
 
         try:
-            await self._turn()
-            await self._app(scope, receive, closing)
+            if await self._in_turn() and not getattr(cycle, "disconnected", False):
+                await self._app(scope, receive, closing)
+            elif transport is not None:
+                transport.abort()
+                await asyncio.sleep(0)
         except (Exception, asyncio.CancelledError):  # cancelled: the server ends
             if transport is None:
                 raise
             transport.abort()
             await asyncio.sleep(0)
+
+    async def _in_turn(self) -> bool:
+        if self._waiting >= self._most:
+            return False
+        self._waiting += 1
+        try:
+            await self._turn()
+        finally:
+            self._waiting -= 1
+        return True
 
 
 class _Quiet(uvicorn.Server):
@@ -156,22 +175,50 @@ class _Quiet(uvicorn.Server):
 
     ready: Callable[[], None]
     ending: Callable[[], None]
+    owed: Callable[[], float]
 
-    async def work(self, sockets: list[socket.socket]) -> None:
+    async def work(self, listening: socket.socket) -> None:
         self.config.load()
-        self.lifespan: Any = self.config.lifespan_class(self.config)
-        await self.startup(sockets)
-        for one in sockets:
-            one.listen(_BACKLOG)
-        if self.should_exit:
-            return
-        self.ready()
-        await self.main_loop()
+        letting_in = asyncio.ensure_future(self._let_in(listening))
+        try:
+            self.ready()
+            await self.main_loop()
+        finally:
+            letting_in.cancel()
         self.ending()
-        await self.shutdown(sockets)
+        await self._end()
 
-    def _log_started_message(self, listeners: Any) -> None:
-        """Say nothing: whoever bound the socket has."""
+    async def _let_in(self, listening: socket.socket) -> None:
+        """Let clients in one by one, and rest between them: each costs time, whatever it sends."""
+        loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+        while True:
+            try:
+                line, _ = await loop.sock_accept(listening)
+                await loop.connect_accepted_socket(self._protocol, line)
+            except OSError:  # it has gone already, or this process has no number for it
+                await asyncio.sleep(_AGAIN)
+            seconds = self.owed()
+            if seconds > 0:
+                await asyncio.sleep(min(seconds, _LONGEST))
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+
+    async def _end(self) -> None:
+        """Let those finish who are soon done, and cut the others off."""
+        connections = self.server_state.connections
+        for connection in list(connections):
+            connection.shutdown()
+        for _ in range(_LAST * 10):
+            if not connections:
+                return
+            await asyncio.sleep(0.1)
+        for connection in list(connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 def _close(one: socket.socket | None) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from stepaudio_cas.web.tokens import Tokens
 
 TICK: Final = 0.5
+WANTED: Final = 60.0
+"""Seconds that figures which cost money are taken down after somebody has asked for anything."""
+
 MOST_AT_ONCE: Final = 50
 """So many events are sent at a time, the last ones; of the others only the number is."""
 
@@ -33,7 +36,8 @@ class Service:
     """What is behind the routes.
 
     `pace` is that of the loop, which has to be ours then, and of the work; `aside` that of the
-    work alone, in the loop of somebody else.
+    work alone, in the loop of somebody else. A store that hangs holds the threads that it was asked
+    in: `counting` and `pulse`, which says how everything is, have one each of their own.
     """
 
     def __init__(
@@ -51,12 +55,15 @@ class Service:
         self.guard = Guard(tokens)
         self.work = Work(aside or self.pace)
         self.rest = self.work.pace.rest
-        self.figures = Figures(source, self.work)
+        self.counting = Work(self.work.pace, threads=1, waiting=2)
+        self.pulse = Work(self.work.pace, threads=1)
+        self.figures = Figures(source, self.counting)
         self.feed = Feed()
         self.misses = Misses(source, self.rest)
         self.prewarming = Prewarming(source, spool or Spool(state.default_spool()))
         self.plans = Plans(source)
         self.explaining = False
+        self._asked: float | None = None
         self._turns = asyncio.Lock()
         self._ending = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,6 +74,11 @@ class Service:
         if not self._tasks:
             for work in (self._sample, self._tell):
                 self.spawn(work())
+
+    def asked(self) -> None:
+        """Note that somebody asks: of a store where looking costs money, figures are for him."""
+        self._asked = time.monotonic()
+        self.start()
 
     def spawn(self, work: Any) -> None:
         """Have something go on in this loop."""
@@ -88,7 +100,8 @@ class Service:
         for task in list(self._tasks):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        self.work.close()
+        for work in (self.work, self.counting, self.pulse):
+            work.close()
 
     async def turn(self) -> None:
         """Wait until this server may go on: one after the other, so that a host is not held up."""
@@ -114,26 +127,35 @@ class Service:
 
     async def _sample(self) -> None:
         """Take down the figures, and tell of them who listens."""
-        while True:
-            try:
-                point, before = await self.figures.sample()
-                if self.feed.clients:
-                    grown = {name: max(round(point[name] - before[name], 6), 0) for name in _SUMS}
-                    if any(grown.values()):
-                        self.feed.publish([("counts", {"time": point["time"], **grown})])
-                    watched = await self.work.run(self.prewarming.states)
-                    self.feed.publish(self._changes(watched))
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:  # whoever asks is told; the line has a gap
-                if self.feed.clients:
-                    self.feed.publish([("error", _trouble("stats", error))])
-            await asyncio.sleep(self.figures.every)
+        while not self._ending.is_set():
+            wanted = self.source.near or self.feed.clients or self._asked_of_late()
+            if wanted:
+                await self._take_down()
+            if not self._ending.is_set():  # a wait that was over just then was not cancelled
+                await asyncio.sleep(self.figures.every if wanted else TICK)
+
+    def _asked_of_late(self) -> bool:
+        return self._asked is not None and time.monotonic() - self._asked < WANTED
+
+    async def _take_down(self) -> None:
+        try:
+            point, before = await self.figures.sample()
+            if self.feed.clients:
+                grown = {name: max(round(point[name] - before[name], 6), 0) for name in _SUMS}
+                if any(grown.values()):
+                    self.feed.publish([("counts", {"time": point["time"], **grown})])
+                watched = await self.work.run(self.prewarming.states)
+                self.feed.publish(self._changes(watched))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # whoever asks is told; the line has a gap
+            if self.feed.clients:
+                self.feed.publish([("error", _trouble("stats", error))])
 
     async def _tell(self) -> None:
         """Pass on what the cache of this process has done since the last time."""
         observer = self.source.observer
-        while observer is not None:
+        while observer is not None and not self._ending.is_set():
             observer.followed = bool(self.feed.clients)
             found, missing = observer.take()
             missing += max(len(found) - MOST_AT_ONCE, 0)

@@ -6,11 +6,13 @@ What a request calls a file is written down beside it, for people, and never bec
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import threading
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,11 @@ LARGEST: Final = 64 * 1000**2
 _DIGITS: Final = frozenset("0123456789abcdef")
 _LENGTH: Final = 32
 _LONGEST_NAME: Final = 200
+_MOST_CALLED: Final = 100
+_LEFT: Final = 3600.0
+"""Seconds without a byte after which nobody sends a file any more: its server has died."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Spool:
@@ -45,8 +52,15 @@ class Spool:
         self._coming = 0
 
     def prepare(self) -> None:
-        """Make the folder."""
+        """Make the folder, and clear away what never came whole."""
         Path(self.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                identity, _, suffix = entry.name.removeprefix(".").partition(".")
+                if entry.name[0] == "." and suffix == "part" and is_identity(identity):
+                    with contextlib.suppress(FileNotFoundError):
+                        if entry.stat(follow_symlinks=False).st_mtime < time.time() - _LEFT:
+                            os.unlink(entry.path)
 
     @contextlib.contextmanager
     def begin(self, name: str) -> Iterator[Arriving]:
@@ -71,6 +85,10 @@ class Spool:
                 )  # fmt: skip
             arriving = Arriving(self.folder, name, suffix)
             yield arriving
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise ApiError(507, "the disk is full", f"make room for {self.folder}") from None
         finally:
             with self._lock:
                 self._coming -= self.largest
@@ -106,6 +124,13 @@ class Spool:
                     return file.read()
         return None
 
+    def called(self, pattern: str) -> list[str]:
+        """Return globs of the paths of voices that were sent under this name, or one like it."""
+        found = self._files()[: self._most_files]
+        names = ((known, name_in(self.folder, known)) for _, known, _, _ in found)
+        fit = [known for known, name in names if name == pattern or fnmatchcase(name, pattern)]
+        return [f"*/{known}.*" for known in fit[:_MOST_CALLED]]
+
     def name_of(self, label: str) -> str:
         """Return what a file of ours was called, if this is the path of one; else nothing."""
         return self.known(label)[1]
@@ -136,6 +161,7 @@ class Arriving:
     def __init__(self, folder: str, name: str, suffix: str) -> None:
         self.id = secrets.token_hex(_LENGTH // 2)
         self.bytes = 0
+        self._finished = False
         self._folder, self._name = folder, name
         self._part = os.path.join(folder, f".{self.id}.part")
         self.path = os.path.join(folder, f"{self.id}{suffix}")
@@ -154,16 +180,21 @@ class Arriving:
             raise ApiError(400, "the file is empty", "send the bytes of a recording as the body")
         assert self._file is not None
         self._file.close()
+        self._file = None
         with open(_note(self._folder, self.id), "w", encoding="ascii") as note:
             json.dump({"name": shown(self._name), "uploaded": time.time()}, note)
         os.rename(self._part, self.path)
+        self._finished = True
 
     def close(self) -> None:
         """Leave nothing behind of what was not finished."""
-        if self._file is not None:
-            self._file.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._part)
+        with contextlib.suppress(OSError):  # what could not be written is not missed
+            if self._file is not None:
+                self._file.close()
+        if not self._finished:
+            for path in (self._part, _note(self._folder, self.id)):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
 
 def suffix_of(name: str) -> str:

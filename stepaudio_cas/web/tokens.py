@@ -5,7 +5,9 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import stat
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 SHORTEST: Final = 16
 _LONGEST_FILE: Final = 1 << 16
+_SETTLED: Final = 3 * 10**9
+"""Nanoseconds after which another change shows in the times of a file."""
+
+_MARK: Final = b"\xef\xbb\xbf"
 
 
 def default_path() -> str:
@@ -34,7 +40,7 @@ class Tokens:
     def __init__(self, path: str | None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._known: Sequence[bytes] = ()
         self._read()
 
@@ -43,11 +49,11 @@ class Tokens:
         """Whether there is one at all."""
         return bool(self._read())
 
-    def fits(self, given: str) -> bool:
+    def fits(self, given: bytes) -> bool:
         """Tell whether this is one of them, in a time that tells nothing about it."""
         found = False
         for token in self._read():
-            found |= hmac.compare_digest(token, given.encode("utf-8", "surrogateescape"))
+            found |= hmac.compare_digest(token, given)
         return found
 
     def _read(self) -> Sequence[bytes]:
@@ -56,8 +62,10 @@ class Tokens:
         with self._lock:
             try:
                 status = os.stat(self.path)
-                seen = status.st_mtime_ns, status.st_ino, status.st_size
-                if seen != self._seen:
+                seen = status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
+                if self._known and not stat.S_ISREG(status.st_mode):
+                    return self._known  # a pipe says it once
+                if seen != self._seen or time.time_ns() - status.st_ctime_ns < _SETTLED:
                     with open(self.path, "rb") as file:
                         self._known = _tokens(file.read(_LONGEST_FILE))
                     self._seen = seen
@@ -83,20 +91,28 @@ class Tokens:
 
 
 def _tokens(data: bytes) -> list[bytes]:
-    lines = (line.strip() for line in data.splitlines())
+    lines = (line.strip() for line in data.removeprefix(_MARK).splitlines())
     return [line for line in lines if len(line) >= SHORTEST and not line.startswith(b"#")]
 
 
 def make_token(path: str) -> bool:
     """Make a file with a token that only its owner may read; False if there is a file already."""
     folder = os.path.dirname(os.path.abspath(path))
-    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return False
     except OSError as error:
-        raise SettingError(f"{path}: no token can be kept there: {error.strerror}") from None
-    with open(file, "w", encoding="ascii") as out:
-        out.write(f"{secrets.token_urlsafe(32)}\n")
+        raise _cannot(path, error) from None
+    try:
+        with open(file, "w", encoding="ascii") as out:
+            out.write(f"{secrets.token_urlsafe(32)}\n")
+    except OSError as error:
+        os.unlink(path)  # or the next start would find a file without a token
+        raise _cannot(path, error) from None
     return True
+
+
+def _cannot(path: str, error: OSError) -> SettingError:
+    return SettingError(f"{path}: no token can be kept there: {error.strerror}")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Query, Request, Security
 from fastapi.security import HTTPBearer
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from stepaudio_cas.maintenance.gc import Asked
 from stepaudio_cas.maintenance.plan import Bounds
 from stepaudio_cas.maintenance.selection import EVERYTHING, Selection
 from stepaudio_cas.web import models, removal
+from stepaudio_cas.web.answers import answer
 from stepaudio_cas.web.errors import ApiError
 from stepaudio_cas.web.routing import troubles
 
@@ -50,7 +51,7 @@ class Writing:
         """Put the routes into a router."""
         post, v1 = router.post, "/api/v1"
         how: dict[str, Any] = {"dependencies": [_TOKEN]}
-        said: dict[str, Any] = {"responses": troubles(404, 409, 413), **how}
+        said: dict[str, Any] = {"responses": troubles(404, 408, 409, 413), **how}
         post(f"{v1}/rm", response_model=models.Removal, **said)(self.rm)
         post(f"{v1}/clear", response_model=models.Removal, **said)(self.clear)
         post("/api/cache/clear", include_in_schema=False, **how)(self.clear_all)
@@ -70,7 +71,8 @@ class Writing:
         """Put the route that takes files into a router, whose bodies may be larger."""
         router.post(
             "/api/v1/prewarm/upload", response_model=models.Sent, status_code=202,
-            responses=troubles(409, 413, 415, 507), openapi_extra=_BYTES, dependencies=[_TOKEN],
+            responses=troubles(408, 409, 413, 415, 507), dependencies=[_TOKEN],
+            openapi_extra=_BYTES,
         )(self.upload)  # fmt: skip
 
     async def rm(self, wish: models.RemovalWish) -> Response:
@@ -107,7 +109,7 @@ class Writing:
             ),
             seconds=LONG,
         )  # fmt: skip
-        return JSONResponse(found)
+        return answer(found)
 
     async def gc(self, wish: models.CollectionWish) -> Response:
         """Look at everything, and say what would go; carry it out by the name it gets."""
@@ -119,7 +121,7 @@ class Writing:
         asked = Asked(bounds, wish.plugin, tuple(wish.keep_models))
         rest = service.rest
         found = await service.work.run(lambda: service.plans.make(name, asked, rest), seconds=LONG)
-        return JSONResponse(found)
+        return answer(found)
 
     async def gc_run(self, plan: Identity) -> Response:
         """Remove what a plan says, and nothing that was used or written since."""
@@ -127,14 +129,14 @@ class Writing:
         service = self._service()
         rest = service.rest
         found = await service.work.run(lambda: service.plans.run(plan, rest), seconds=LONG)
-        return JSONResponse(found)
+        return answer(found)
 
     async def prewarm(self, wish: models.VoiceWish) -> Response:
         """Have a voice in a watched folder looked at again: found by its name, never by a path."""
         self._must_write()
         service = self._service()
         found = await service.work.run(lambda: service.prewarming.again(wish.voice))
-        return JSONResponse(found, 202)
+        return answer(found, 202)
 
     async def upload(self, request: Request, name: Name) -> Response:
         """Take in the recording that is the body, and have it encoded."""
@@ -150,7 +152,7 @@ class Writing:
             arriving.finish()
         shown = prewarming.spool.name_of(arriving.path)
         said = {"id": arriving.id, "name": shown, "bytes": arriving.bytes, "state": "queued"}
-        return JSONResponse(said, 202)
+        return answer(said, 202)
 
     async def recording(self, request: Request, voice: Identity) -> Response:
         """Return a recording that was sent, to whoever has the token: it is somebody's voice."""
@@ -168,7 +170,7 @@ class Writing:
         service = self._service()
         if not await service.work.run(lambda: service.prewarming.spool.remove(voice)):
             raise ApiError(404, "no such voice was sent", "GET api/v1/prewarm lists them")
-        return JSONResponse({"id": voice, "removed": True})
+        return answer({"id": voice, "removed": True})
 
     def _must_write(self) -> None:
         if not self._service().source.writable:

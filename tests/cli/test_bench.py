@@ -89,12 +89,14 @@ def test_a_store_that_is_named_is_used(bench, wav, root):
 def test_a_person_gets_two_tables(served, wav):
     path = os.pathsep.join([str(served.site), os.environ.get("PYTHONPATH", "")])
     words = ["bench", "--host", served.spec, wav, *FEW]
-    code, text = on_terminal(*words, columns=120, variables={"PYTHONPATH": path})
+    code, text = on_terminal(*words, columns=80, variables={"PYTHONPATH": path})
     shown = plain(text)
     assert code == 0, shown
+    assert "STAGE" in shown
     assert "WITHOUT CACHE" in shown
-    assert "vocoder" in shown
-    assert "REPEATED" in shown
+    assert "\nvocoder " in shown
+    assert "REPEATS" in shown
+    assert "AT BEST" in shown
     assert "5.00x" in shown
 
 

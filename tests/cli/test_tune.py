@@ -38,6 +38,8 @@ class Encoder:
             raise ValueError("this is no sound")
         for _ in range(self.model.work):
             sum(audio)
+        if not audio:
+            return [], [], []
         noisy = [byte + self.model.shift + bool(numpy.random.random() < 0.1) for byte in audio]
         return noisy, [byte // 2 + self.model.shift for byte in audio], [0.5, float(len(audio))]
 """
@@ -73,6 +75,7 @@ class Host:
         self.site = str(site)
         self.model("own", 2000, 0)
         self.model("twin", 1, 0)
+        self.model("slow", 60000, 0)
         self.model("foreign", 1, 3)
         self.model("deadly", 1, 13)
         self.voices = [self.voice(f"{n}.wav", bytes(range(n, 100 + n))) for n in (1, 2)]
@@ -157,6 +160,42 @@ def test_what_is_faster_and_sounds_the_same_is_recommended(found, settings):
     assert found["recommended"] == "encoder=twin"
 
 
+def test_what_is_recommended_was_faster_in_turns_with_the_encoder_as_it_is(settings):
+    again = settings["encoder=twin"]["again"]
+    assert again["turns"] == 10
+    assert again["faster"] >= 9
+    assert again["speedup"] > 3
+    assert "again" not in settings["encoder=foreign"]
+
+
+def test_what_only_seemed_faster_is_not_recommended(host, tune, tmp_path, monkeypatch):
+    monkeypatch.setattr("stepaudio_cas.measure.verdict.is_faster", lambda *_: True)
+    code, text = tune(tmp_path, host.voices[0], "--runs", 2, "--json", "--try", "encoder=slow")
+    found = json.loads(text)
+    (slow,) = found["settings"]
+    assert (code, found["recommended"], slow["verdict"]) == (0, "", "not faster")
+    assert slow["again"] == {**slow["again"], "turns": 2, "faster": 0}
+
+
+def test_a_word_that_does_nothing_here_is_not_recommended(host, tune, tmp_path):
+    tried = "ort.intra=2,encoder=twin"
+    code, text = tune(tmp_path, host.voices[0], "--runs", 2, "--json", "--try", tried)
+    found = json.loads(text)
+    assert (code, found["settings"][0]["words"]) == (0, tried)
+    assert found["recommended"] == "encoder=twin"
+
+
+def test_a_folder_is_named_in_full_because_the_host_may_start_elsewhere(host, monkeypatch):
+    monkeypatch.chdir(host.folder)
+    assert verb._plan("encoder=twin,tf32") == {"encoder": f"{host.folder}/twin", "tf32": True}
+    assert verb._plan("encoder=iic/some") == {"encoder": "iic/some"}
+
+
+def test_the_line_to_use_is_quoted_for_a_shell(found, capsys):
+    verb._draw({**found, "recommended": "encoder=/my models/a"})
+    assert capsys.readouterr().out.endswith("\nexport STEPAUDIO_CAS_TUNE='encoder=/my models/a'\n")
+
+
 def test_what_is_faster_and_changes_the_voice_is_refused(found, settings):
     foreign = settings["encoder=foreign"]
     assert foreign["speedup"] > 3
@@ -220,6 +259,12 @@ def test_a_host_that_cannot_encode_is_found_out_at_once(host, tune, tmp_path, ca
     broken = host.voice("broken.wav", b"broken")
     assert tune(tmp_path, broken, "--try", "encoder=twin") == (1, "")
     assert "broken.wav: ValueError: this is no sound" in capsys.readouterr().err
+
+
+def test_recordings_of_which_nothing_comes_are_nothing_to_compare(host, tune, tmp_path, capsys):
+    empty = host.voice("empty.wav", b"")
+    assert tune(tmp_path, empty, "--try", "encoder=foreign") == (1, "")
+    assert "nothing comes of these recordings" in capsys.readouterr().err
 
 
 def test_in_a_pipe_each_setting_is_a_line(found, capsys):

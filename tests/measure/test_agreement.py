@@ -56,6 +56,18 @@ def test_tokens_agree_by_position_and_the_difference_in_length_is_told():
     assert agree(one([]), one([])) == Agreement(1.0)
 
 
+def test_numbers_of_another_size_agree_less_though_their_angle_is_the_same():
+    assert agree(one([1.0, 2.0]), one([2.0, 4.0])).share == pytest.approx(0.8)
+    assert agree(one([0.5]), one([0.7])).share < 0.95
+
+
+def test_what_is_no_number_agrees_with_nothing_but_itself():
+    assert agree(one([1.0, 2.0]), one([1.0, math.nan])) == Agreement(0.0, 0, math.inf)
+    assert agree(one([math.inf, 2.0]), one([1.0, 2.0])) == Agreement(0.0, 0, math.inf)
+    both = agree(one([math.nan, -math.inf, 1.0]), one([math.nan, -math.inf, 1.0]))
+    assert both == Agreement(1.0)
+
+
 def test_numbers_agree_by_their_angle_and_their_largest_difference():
     assert agree(one([1.0, 0.0]), one([1.0, 0.0])) == Agreement(1.0)
     turned = agree(one([1.0, 0.0]), one([0.0, 2.0]))

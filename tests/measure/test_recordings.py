@@ -60,3 +60,10 @@ def test_what_is_no_wav_is_named(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(SettingError, match=r"a\.wav: it is no WAV"):
         check([str(path)])
+
+
+def test_what_is_cut_off_is_named(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF....WAVEfmt \20\0\0\0\1\0")
+    with pytest.raises(SettingError, match=r"a\.wav: it is cut off before its samples"):
+        check([str(path)])

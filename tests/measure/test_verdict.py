@@ -10,9 +10,12 @@ from stepaudio_cas.measure.verdict import (
     FASTER,
     choose,
     compare,
+    holds,
     is_faster,
+    is_lost,
     quartiles,
     say_difference,
+    sum_up_turns,
 )
 
 CLEAN = tuple(range(1000))
@@ -77,6 +80,54 @@ def test_a_result_that_is_longer_or_lacks_a_part_differs():
 @pytest.mark.parametrize(("voice", "differs"), [(0.001, False), (0.5, True)])
 def test_an_embedding_may_be_a_little_different(voice, differs):
     assert judged(runs(voice=voice))["v"].differs is differs
+
+
+def few(seeds, *, noise, shift=0):
+    """Runs on a recording so short that hardly a token comes of it."""
+    found = []
+    for seed in seeds:
+        chance = random.Random(seed)
+        tokens = [
+            n + shift + 50 * (chance.random() < noise) * chance.randrange(9) for n in range(4)
+        ]
+        found.append(Measured(1.0, (tuple(streams("encode", (tokens,), ("a",))),), ()))
+    return found
+
+
+def test_where_the_worst_runs_agree_in_nothing_another_encoder_is_told_by_the_same_noise():
+    twice = [few(range(9), noise=0.25)] * 2
+    (foreign,) = compare(twice, few(range(9), noise=0.25, shift=7), 0.0)
+    assert foreign.own_least == foreign.same == foreign.other == 0
+    assert foreign.own >= 0.5
+    assert foreign.differs
+    assert not compare(twice, few(range(9), noise=0.25), 0.0)[0].differs
+
+
+def test_what_noise_drowns_is_told_by_the_same_noise_alone_or_not_at_all():
+    twice = [few(range(5), noise=1.0)] * 2
+    assert not compare(twice, few(range(5), noise=1.0), 0.0)[0].differs
+    (foreign,) = compare(twice, few(range(5), noise=1.0, shift=7), 0.0)
+    assert foreign.differs
+    assert "too noisy to tell" in say_difference([foreign])
+    never_still = [few(range(n, n + 5), noise=1.0) for n in (0, 5)]
+    assert compare(never_still, few(range(10, 15), noise=1.0), 0.0)[0].differs
+
+
+def test_a_voice_of_another_loudness_or_that_is_no_number_differs():
+    assert judged(runs(voice=3.0), voice=1.0)["v"].differs
+    found = judged(runs(voice=float("nan")))["v"]
+    assert found.differs
+    assert "distance" not in found.as_document()
+
+
+def test_what_seemed_faster_has_to_win_nearly_all_turns():
+    won, lost = (1.0, 0.8), (1.0, 1.1)
+    assert holds([won] * 9 + [lost])
+    assert not holds([won] * 8 + [lost] * 2)
+    assert is_lost([lost, lost])
+    assert not is_lost([won, lost])
+    assert not holds([(1.0, 0.99)] * 10)
+    assert sum_up_turns([won, won, lost]) == {"turns": 3, "faster": 2, "speedup": 1.25}
 
 
 def test_faster_is_faster_than_what_varies_anyway():

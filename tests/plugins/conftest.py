@@ -116,6 +116,21 @@ def start_host(tmp_path, open_cache, monkeypatch):
 
 
 @pytest.fixture
+def whisper(tmp_path, monkeypatch):
+    """Install a text as whisper's audio module."""
+
+    def install(text):
+        path = tmp_path / f"whisper{len(list(tmp_path.glob('whisper*')))}.py"
+        path.write_text(text)
+        module = ModuleType("whisper.audio")
+        module.__file__ = str(path)
+        exec(compile(text, path, "exec"), vars(module))
+        monkeypatch.setitem(sys.modules, "whisper.audio", module)
+
+    return install
+
+
+@pytest.fixture
 def recordings(tmp_path):
     """Two recordings of one second."""
     made = []

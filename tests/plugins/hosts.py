@@ -4,6 +4,8 @@ Each module is text that a test loads, perhaps changed; `RUNS` counts what the h
 """
 
 FUNASR = """
+import torch
+
 class WavFrontendOnline:
     def __init__(self, dither=1.0):
         self.dither = dither
@@ -14,6 +16,13 @@ class Encoder:
 class ParaformerStreaming:
     def __init__(self):
         self.encoder = Encoder()
+        self.weight = torch.zeros(1)
+
+    def parameters(self):
+        return iter([self.weight])
+
+    def half(self):
+        self.weight = self.weight.half()
 
 class AutoModel:
     def __init__(self, folder, dither=1.0, **more):

@@ -6,6 +6,7 @@ import torch
 from stepaudio_cas_plugins.chatterbox import plugin
 
 from tests.plugins.proofs import misses, refused, same
+from tests.plugins.small import features
 
 SOUND = np.sin(np.arange(24000, dtype="float32") / 7)
 S3GEN = ("chatterbox_s3gen", "chatterbox.models.s3gen.s3gen")
@@ -103,6 +104,9 @@ MODELS = {
     "speaker": lambda s3gen: zero(s3gen.speaker_encoder),
     "running statistics": lambda s3gen: s3gen.speaker_encoder.norm.running_mean.add_(1),
     "type": lambda s3gen: s3gen.flow.double(),
+    "mel_extractor": lambda s3gen: setattr(s3gen, "mel_extractor", features.without_gradient),
+    "mel_extractor, place": lambda s3gen: setattr(s3gen, "mel_extractor", features.TWINS[0]),
+    "layer": lambda s3gen: setattr(s3gen.speaker_encoder.norm, "eps", 1e-3),
 }
 
 
@@ -112,6 +116,63 @@ def test_another_model_of_the_reference_gives_another_key(start, kind):
     assert misses(started, started.s3gen.embed_ref, SOUND, 24000)
     MODELS[kind](started.s3gen)
     assert misses(started, started.s3gen.embed_ref, SOUND, 24000)
+
+
+def test_mel_extractors_of_one_name_and_with_other_defaults_have_other_keys(start):
+    started = start()
+    for mel in features.TWINS:
+        started.s3gen.mel_extractor = mel
+        assert misses(started, started.s3gen.embed_ref, SOUND, 24000)
+
+
+def test_a_mel_extractor_that_cannot_be_told_is_passed_through(start):
+    started = start()
+    plain = started.s3gen.mel_extractor
+    started.s3gen.mel_extractor = lambda audio: plain(audio) * 2
+    started.s3gen.embed_ref(SOUND, 24000)
+    assert started.counts() == {"bypass.failed-key": 1}
+
+
+def resampler(src_sr, dst_sr, device):
+    return lambda wav: wav[:, 1 :: src_sr // dst_sr].to(device)
+
+
+def test_another_resampler_gives_another_key_at_once(start, monkeypatch):
+    started = start()
+    assert misses(started, started.s3gen.embed_ref, SOUND, 24000)
+    monkeypatch.setattr(started.host, "get_resampler", resampler)
+    assert misses(started, started.s3gen.embed_ref, SOUND, 24000)
+
+
+VOICES = {
+    "weights": zero,
+    "layer": lambda ve: setattr(ve.lstm, "dropout", 0.25),
+    "hp": lambda ve: setattr(ve.hp, "ve_partial_frames", 160),
+    "class of hp": lambda ve: setattr(type(ve.hp), "ve_partial_frames", 160),
+    "another hp": lambda ve: setattr(ve, "hp", type("Config", (type(ve.hp),), {"pad": 1})()),
+}
+
+
+@pytest.mark.parametrize("kind", VOICES)
+def test_another_voice_encoder_gives_another_key_at_once(start, kind):
+    started = start()
+    assert misses(started, started.ve.embeds_from_wavs, [SOUND], 16000)
+    VOICES[kind](started.ve)
+    assert misses(started, started.ve.embeds_from_wavs, [SOUND], 16000)
+
+
+MELS_OF_VOICES = {
+    "mel": {"features.fbank(": "0.5 * features.fbank("},
+    "packing": {"batch_first=True)\n\n\nclass": "batch_first=True) * 2\n\n\nclass"},
+    "setting": {"num_mels = 40": "num_mels = 20"},
+}
+
+
+@pytest.mark.parametrize("kind", MELS_OF_VOICES)
+def test_another_way_to_prepare_audio_for_voices_gives_another_key(start, kind):
+    for changes, missed in (((), True), ((), False), (MELS_OF_VOICES[kind], True)):
+        started = start(hp=changes)
+        assert misses(started, started.ve.embeds_from_wavs, [SOUND], 16000) is missed
 
 
 def test_what_no_recording_goes_through_is_not_in_the_key(start):

@@ -4,6 +4,7 @@ import functools
 import io
 import tempfile
 
+import onnx
 import pytest
 import torch
 from stepaudio_cas_plugins.cosyvoice import plugin
@@ -98,6 +99,39 @@ def test_another_onnx_file_gives_another_key_to_what_it_computes(start, model, r
         assert misses(started, method, str(recordings[0])) == (name == changed)
 
 
+def test_weights_that_are_in_a_file_beside_the_onnx_file_are_in_the_key(start, model, recordings):
+    for seed, missed in ((0, True), (0, False), (1, True)):
+        onnx_files.campplus(model / "campplus.onnx", seed)
+        whole = onnx.load(model / "campplus.onnx")
+        (model / "weights.bin").unlink(missing_ok=True)
+        beside = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+        onnx.save_model(whole, model / "campplus.onnx", **beside)
+        started = start()
+        method = started.frontend._extract_spk_embedding
+        assert misses(started, method, str(recordings[0])) is missed
+
+
+def test_another_mel_spectrogram_of_whisper_gives_tokens_another_key(start, recordings, whisper):
+    for factor, missed in ((1, True), (2, True), (1, False)):
+        whisper(f"def log_mel_spectrogram(audio):\n    return audio * {factor}")
+        started = start()
+        method = started.frontend._extract_speech_token
+        assert misses(started, method, str(recordings[0])) is missed
+
+
+READS_OTHERWISE = {
+    "import fbank, load_wav,": "import load_wav as read, fbank,",
+    "RUNS = []": "RUNS = []\n\ndef load_wav(wav, rate):\n    return read(wav, rate) * 0.5",
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_another_way_to_read_a_recording_gives_another_key(start, recordings, name):
+    for changes in ((), READS_OTHERWISE):
+        started = start(changes)
+        assert misses(started, getattr(started.frontend, name), str(recordings[0]))
+
+
 MELS = {
     "keywords": functools.partial(MEL.func, n_fft=1920, num_mels=40, hop_size=480),
     "function": functools.partial(features.log_mel_spectrogram, n_mels=80),
@@ -120,14 +154,53 @@ def test_a_setting_of_the_mel_spectrogram_is_read_at_each_call(start, recordings
     assert misses(started, frontend._extract_speech_feat, str(recordings[0]))
 
 
-def test_a_mel_spectrogram_that_cannot_be_told_is_passed_through(start, recordings):
-    class Mel:
-        def __call__(self, y):
-            return MEL(y)
+class Mel:
+    def __call__(self, y):
+        return MEL(y)
 
-    started = start(mel=Mel())
+
+def around(y, *, louder=features.mel_spectrogram):
+    return louder(y)
+
+
+def louder(y):
+    return features.mel_spectrogram(y) * 2
+
+
+def closed_over(n_fft):
+    def mel_spectrogram(y):
+        return features.mel_spectrogram(y, n_fft=n_fft)
+
+    return mel_spectrogram
+
+
+UNTOLD = {
+    "object": Mel(),
+    "lambda": lambda y: MEL(y * 2),
+    "closure": closed_over(1024),
+    "wrapped": functools.wraps(features.mel_spectrogram)(louder),
+    "default": around,
+    "keyword": functools.partial(around, louder=MEL),
+    "array": functools.partial(features.mel_spectrogram, n_fft=torch.tensor(1920)),
+}
+
+
+@pytest.mark.parametrize("kind", UNTOLD)
+def test_a_mel_spectrogram_that_cannot_be_told_is_passed_through(start, recordings, kind):
+    started = start(mel=UNTOLD[kind])
     started.frontend._extract_speech_feat(str(recordings[0]))
     assert [n for n in started.counts() if n.startswith("bypass")] == ["bypass.failed-key"]
+
+
+def test_what_torch_puts_around_a_mel_spectrogram_is_in_its_text(start, recordings):
+    started = start(mel=features.without_gradient)
+    proves_a_hit(started, started.frontend._extract_speech_feat, str(recordings[0]))
+
+
+def test_functions_of_one_name_and_with_other_defaults_have_other_keys(start, recordings):
+    for mel in features.TWINS:
+        started = start(mel=mel)
+        assert misses(started, started.frontend._extract_speech_feat, str(recordings[0]))
 
 
 def test_another_recording_and_other_code_give_other_keys(start, recordings):

@@ -11,6 +11,7 @@ import yaml
 from stepaudio_cas_plugins import tuning_funasr
 
 from stepaudio_cas.tuning.effects import effects
+from tests.plugins.listening import make_vad_model
 from tests.plugins.test_funasr_models import (  # noqa: F401 - fixtures
     CHANGES,
     asks,
@@ -19,6 +20,7 @@ from tests.plugins.test_funasr_models import (  # noqa: F401 - fixtures
     host,
     load,
     made,
+    older,
     recordings,
     rewrite,
 )
@@ -126,3 +128,52 @@ def test_a_model_that_is_compiled_is_cached_as_another_one(host, load, recording
         assert asks(host, model, recordings[0], {}) == ["hooks"]
     finally:
         effects.forget()
+
+
+IN_PLACE = {
+    "statistics": lambda model: model.kwargs["frontend"].cmvn.mul_(3),
+    "frames": lambda model: setattr(model.kwargs["frontend"], "lfr_n", 3),
+    "words": lambda model: setattr(model.kwargs["tokenizer"], "decode", lambda _: "a word"),
+}
+
+
+@pytest.mark.parametrize("what", IN_PLACE)
+def test_what_a_model_hears_and_writes_with_is_looked_at_in_each_call(host, load, recordings, what):
+    model = load()
+    assert asks(host, model, recordings[0], {}, {}) == ["miss", "hit"]
+    IN_PLACE[what](model)
+    assert asks(host, model, recordings[0], {}, {}) == ["miss", "hit"]
+    assert model.generate(recordings[0]) == host.plain(model, recordings[0])
+
+
+def test_another_tokenizer_is_not_taken_for_the_one_before(host, load, recordings):
+    model = load()
+    model.generate(recordings[0])
+    other = copy.copy(model.kwargs["tokenizer"])
+    other.decode = lambda _: "another word"
+    model._base_kwargs_map["kwargs"]["tokenizer"] = other
+    assert model.generate(recordings[0])[0]["text"] == "another word"
+
+
+def test_the_silence_that_was_asked_for_once_stays_after_hits_too(
+    host, load, funasr, recordings, tmp_path
+):
+    pauses = tmp_path / "vad"
+    pauses.mkdir()
+    make_vad_model(pauses, funasr)
+    asked, other = load(vad_model=str(pauses)), load(vad_model=str(pauses))
+    assert asks(host, asked, recordings[3], {}, {"max_end_silence_time": 100}) == ["miss"] * 2
+    assert asks(host, other, recordings[3], {}, {"max_end_silence_time": 100}) == ["hit"] * 2
+    assert other.vad_model.vad_opts.max_end_silence_time == 100
+    assert asks(host, other, recordings[3], {}, {}) == ["miss", "hit"]
+    assert asks(host, asked, recordings[3], {}) == ["hit"]
+
+
+def test_what_an_older_version_was_given_to_be_built_with_sticks(
+    host, load, recordings, monkeypatch
+):
+    monkeypatch.delattr(host.found, "_reset_runtime_configs")
+    host.use(host.cache, older)
+    model = load()
+    asked = [{}, {"decoder_conf": {"x": 1}}, {}, {}]
+    assert asks(host, model, recordings[0], *asked) == ["miss", "miss", "miss", "hit"]

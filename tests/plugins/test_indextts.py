@@ -48,6 +48,10 @@ def set_(name):
     return lambda model: setattr(model, name, getattr(model, name) + 1)
 
 
+def cast(name):
+    return lambda model: setattr(model, name, getattr(model, name).double())
+
+
 CHANGES = {
     "features": (lambda _: None, (FEATURES * 2, MASK)),
     "mask": (lambda _: None, (FEATURES, MASK.tril())),
@@ -56,6 +60,9 @@ CHANGES = {
     "mean": (set_("semantic_mean"), (FEATURES, MASK)),
     "deviation": (set_("semantic_std"), (FEATURES, MASK)),
     "type": (lambda model: model.semantic_model.double().float().half().float(), (FEATURES, MASK)),
+    "mask, type": (lambda _: None, (FEATURES, MASK.bool())),
+    "mean, type": (cast("semantic_mean"), (FEATURES, MASK)),
+    "deviation, type": (cast("semantic_std"), (FEATURES, MASK)),
 }
 
 

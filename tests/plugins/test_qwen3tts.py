@@ -77,16 +77,96 @@ CHANGES = {
     "weights": {"seed": 1},
     "configuration": {"quantizers": 5},
     "extractor": {"rate": 12000},
-    "speaker model": {"voice": 1},
     "code": {"changes": {"RUNS.append": "RUNS.append  "}},
 }
 
 
+@pytest.mark.parametrize("hertz", [12, 25])
 @pytest.mark.parametrize("kind", CHANGES)
-def test_another_ingredient_gives_another_key(start, forms, kind):
+def test_another_ingredient_gives_another_key(start, forms, kind, hertz):
     for options, missed in (({}, True), ({}, False), (CHANGES[kind], True)):
-        started = start(25, **options)
+        started = start(hertz, **options)
         assert misses(started, started.tokenizer.encode, *forms["array"]) is missed
+
+
+def test_another_speaker_model_gives_another_key_at_25_hz(start, forms):
+    for voice in (0, 1):
+        started = start(25, voice=voice)
+        assert misses(started, started.tokenizer.encode, *forms["array"])
+
+
+def set_(name, value, part=lambda codec: codec):
+    return lambda codec: setattr(part(codec), name, value)
+
+
+def zero(codec):
+    torch.nn.init.zeros_(codec.encoder.embed.weight)
+
+
+SET = {
+    "quantizers": set_("encoder_valid_num_quantizers", 2),
+    "frames": set_("encode_downsample_rate", 160),
+    "configuration": set_("quantizers", 3, lambda codec: codec.encoder.config),
+    "weights": zero,
+    "type": lambda codec: codec.double().float().encoder.half().float(),
+}
+
+
+@pytest.mark.parametrize("hertz", [12, 25])
+@pytest.mark.parametrize("kind", SET)
+def test_what_is_set_in_memory_gives_another_key_at_once(start, forms, kind, hertz):
+    started = start(hertz)
+    assert misses(started, started.tokenizer.encode, *forms["array"])
+    SET[kind](started.tokenizer.model)
+    assert misses(started, started.tokenizer.encode, *forms["array"])
+
+
+def test_casting_the_codec_gives_another_key(start, forms):
+    started = start(12)
+    assert misses(started, started.tokenizer.encode, *forms["array"])
+    started.tokenizer.model.to(torch.bfloat16)
+    assert misses(started, started.tokenizer.encode, *forms["array"])
+
+
+@pytest.mark.parametrize("kind", ["mel", "return_dict", "rate"])
+def test_what_only_the_codec_of_25_hz_has_is_in_the_key(start, forms, kind):
+    started = start(25)
+    codec, encode = started.tokenizer.model, started.tokenizer.encode
+    assert misses(started, encode, *forms["array"], return_dict=None)
+    if kind == "mel":
+        codec.encoder_xvector_extractor.mel_ext.n_mels = 40
+        codec.encoder_xvector_extractor.mel_ext.mel_basis.clear()
+    elif kind == "return_dict":
+        codec.config.return_dict = False
+    else:
+        started.tokenizer.feature_extractor.sampling_rate = 12000
+    assert misses(started, encode, *forms["array"], return_dict=None)
+    assert not misses(started, encode, *forms["array"], return_dict=None)
+
+
+def test_filters_that_are_made_with_the_first_recording_change_no_key(start, forms):
+    """As the package has it: its speaker model is in training mode, and nobody minds."""
+    for missed in (True, False):
+        started = start(25)
+        assert started.tokenizer.model.encoder_xvector_extractor.training
+        for form in ("array", "path"):
+            assert misses(started, started.tokenizer.encode, *forms[form]) is missed
+            assert not misses(started, started.tokenizer.encode, *forms[form])
+
+
+@pytest.mark.parametrize("kind", ["codec", "voice", "mel"])
+def test_a_codec_of_25_hz_with_a_replaced_method_is_passed_through(start, forms, kind):
+    started = start(25)
+    codec = started.tokenizer.model
+    voice = codec.encoder_xvector_extractor
+    replace = {
+        "codec": lambda: setattr(codec, "encode", codec.encode),
+        "voice": lambda: setattr(voice, "extract_code", voice.extract_code),
+        "mel": lambda: setattr(voice.mel_ext, "extract", voice.mel_ext.extract),
+    }
+    replace[kind]()
+    started.tokenizer.encode(*forms["array"])
+    assert started.counts() == {"bypass.changed-host": 1}
 
 
 @pytest.mark.parametrize("audio", ["https://voices/one.wav", "data:audio/wav;base64,UklGRg=="])

@@ -28,7 +28,7 @@ def tokenizer(version, seed=0, name="", **config):
     torch.manual_seed(seed)
     made = kind(
         name or usual,
-        configured(n_audio_state=128, n_audio_head=2, n_audio_layer=1, **config),
+        configured(**{"n_audio_state": 128, "n_audio_head": 2, "n_audio_layer": 1} | config),
     )
     made.load_state_dict({n: torch.randn_like(t) * 0.1 for n, t in made.state_dict().items()})
     return made.eval()
@@ -131,6 +131,7 @@ OTHERS = {
     "heads": {"n_audio_head": 4},
     "attention": {"use_sdpa": True},
     "name": {"name": "speech_tokenizer_v1_25hz"},
+    "layers": {"n_audio_layer": 2},
 }
 
 
@@ -147,6 +148,42 @@ def built(**options):
 def test_another_model_gives_another_key(start, kind):
     assert misses(start(), tokenizer("v1").quantize, MEL, LENGTH)
     assert misses(start(), built(**OTHERS[kind]).quantize, MEL, LENGTH)
+
+
+def blocks(quantizer):
+    return quantizer.encoder.blocks[0]
+
+
+SET = {
+    "eps of attention": lambda q: setattr(blocks(q).attn_ln, "eps", 1e-3),
+    "eps of feed-forward": lambda q: setattr(blocks(q).mlp_ln, "eps", 1e-3),
+    "activation": lambda q: blocks(q).mlp.__setitem__(1, torch.nn.ReLU()),
+    "configuration": lambda q: setattr(q.config, "n_codebook_size", 17),
+}
+
+
+@pytest.mark.parametrize("kind", SET)
+def test_another_setting_of_a_layer_gives_another_key_at_once(start, version, kind):
+    started = start()
+    quantizer = tokenizer(version)
+    assert misses(started, quantizer.quantize, MEL, LENGTH)
+    SET[kind](quantizer)
+    assert misses(started, quantizer.quantize, MEL, LENGTH)
+
+
+def mask_to_bias(mask, dtype):
+    return (1.0 - mask.to(dtype)) * -1.0e9
+
+
+@pytest.mark.parametrize("module", ["model", "model_v2", "model_v3"])
+def test_another_function_in_the_place_of_the_packages_gives_another_key(
+    start, monkeypatch, module
+):
+    started = start()
+    quantizer = tokenizer("v1" if module == "model" else module[-2:])
+    assert misses(started, quantizer.quantize, MEL, LENGTH)
+    monkeypatch.setattr(sys.modules[f"s3tokenizer.{module}"], "mask_to_bias", mask_to_bias)
+    assert misses(started, quantizer.quantize, MEL, LENGTH)
 
 
 def test_casting_the_model_gives_another_key(start):

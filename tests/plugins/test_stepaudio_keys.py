@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.plugins import hosts
 
@@ -60,6 +61,7 @@ SETTINGS = {
     "dither": lambda tokenizer: setattr(tokenizer.funasr_model.kwargs["frontend"], "dither", 0.5),
     "fs": configure("fs", 8000),
     "data_type": configure("data_type", "fbank"),
+    "type": lambda tokenizer: tokenizer.funasr_model.model.half(),
 }
 
 
@@ -105,6 +107,21 @@ def test_another_source_gives_another_key(start, kind):
     changed = text.replace(old, new).replace("return 1", "\n    return audio")
     assert encodes(start(**{name: changed})) == 1
     assert encodes(start()) == 0
+
+
+def test_another_mel_spectrogram_of_whisper_gives_another_key(start, whisper):
+    for text, encoded in (("", 1), ("a = 1", 1), ("a = 2", 1), ("a = 1", 0)):
+        if text:
+            whisper(f"{text}\ndef log_mel_spectrogram(audio):\n    return a")
+        assert encodes(start()) == encoded
+
+
+def test_what_the_mel_spectrogram_calls_is_in_its_key(start):
+    changed = hosts.FRONTEND + "\ndef compress(mel):\n    return mel\n"
+    for text, runs in ((hosts.FRONTEND, 1), (changed, 1), (hosts.FRONTEND, 0)):
+        host = start(frontend=text)
+        host.frontend().extract_speech_feat(torch.from_numpy(AUDIO), 16000)
+        assert len(host.runs("frontend")) == runs
 
 
 ARGUMENTS = {

@@ -90,6 +90,22 @@ def test_an_error_of_one_topic_is_said_once_a_minute(monkeypatch, capfd):
     assert capfd.readouterr().err == "stepaudio-cas: still down\n"
 
 
+def test_an_event_that_happens_again_and_again_is_said_seldom(monkeypatch, capfd):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock))
+    log = Log(Level.INFO)
+    for _ in range(100):
+        log.info_seldom("streaming", "one of many")
+        log.info_seldom("other", "of another topic")
+    assert capfd.readouterr().err.count("\n") == 6
+    log.info_seldom("streaming", "not the same")
+    log.info_seldom("streaming", "one of many")
+    assert capfd.readouterr().err.count("\n") == 2
+    clock.advance(61)
+    log.info_seldom("other", "of another topic")
+    assert capfd.readouterr().err == "stepaudio-cas: of another topic\n"
+
+
 def test_what_is_not_repeated_is_still_there_for_debugging(capfd):
     log = Log(Level.DEBUG)
     log.error_sometimes("store", "down")

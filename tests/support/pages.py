@@ -90,9 +90,11 @@ class StepAudioTTS:
 TORCH = """
 from types import SimpleNamespace
 
-class Tensor: pass
+class Tensor: dtype = "torch.float32"
 class dtype: pass
 class device: pass
+
+def zeros(*shape): return Tensor()
 
 cuda = SimpleNamespace(is_available=lambda: True, empty_cache=lambda: None)
 """

@@ -68,7 +68,9 @@ def test_the_model_in_the_key_is_the_one_that_is_in_force(run):
 def test_what_changes_results_is_in_the_key_and_what_is_not_possible_is_not(run):
     assert run.said("tf32 is skipped: there is no CUDA device") == 1
     assert run.said("is skipped: it runs on CPUExecutionProvider; CUDAExecutionProvider") == 2
-    assert run.tokenizer["settings"]["tuning"] == {"2 InferenceSession": {"ort.graph": "basic"}}
+    assert run.tokenizer["settings"]["tuning"] == {
+        "2 InferenceSession": {"ort.graph": "basic", "ort.intra": 2}
+    }
 
 
 LOADED = "import json, msgpack, sys; print(json.dumps(sorted(sys.modules)))"

@@ -247,7 +247,9 @@ def test_a_recording_is_heard_sent_encoded_and_taken_back(allowed, store):
     page.locator("#sent").get_by_role("button", name="Play emil.wav").click()
     heard = page.get_by_label("The recording emil.wav")
     wait_until(lambda: heard.evaluate("audio => audio.duration") == 0.1)
+    page.get_by_label("Voice or key").fill("emil.*")
     page.get_by_role("button", name="Search").click()
+    expect(rows(page)).to_have_count(len(store.keys() - before))
     rows(page).get_by_role("button", name="emil.wav", exact=True).first.click()
     expect(page.locator("#entry").get_by_role("button", name="Play emil.wav")).to_be_visible()
     page.keyboard.press("Escape")
@@ -307,7 +309,8 @@ def test_light_and_dark_follow_the_system_until_somebody_chooses(page):
     expect(page.get_by_label("Appearance")).to_have_value("light")
 
 
-@pytest.mark.parametrize(("theme", "screen"), [("light", DESK), ("dark", PHONE)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
 def test_everybody_can_use_it(visit, world, theme, screen):
     page = visit(world.url, color_scheme=theme, viewport=screen)
     expect(rows(page)).to_have_count(5)
@@ -320,3 +323,8 @@ def test_everybody_can_use_it(visit, world, theme, screen):
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Token").click()
     assert violations(page, "dialog[open]") == []
+    give_token(page)
+    page.get_by_label("Keep at most, entries").fill("3")
+    page.get_by_role("button", name="Make a plan").click()
+    expect(page.locator("#plan")).to_be_visible()
+    assert violations(page, "#gc") == []

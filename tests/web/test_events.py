@@ -138,7 +138,7 @@ def test_what_is_not_kept_any_more_is_counted():
         return feed.since(f"{feed.boot}.4").decode(), feed.since(f"{feed.boot}.{10**14}")
 
     old, future = asyncio.run(listen())
-    assert '"number": 6' in old.splitlines()[1]
+    assert '"number":6' in old.splitlines()[1]
     assert old.count("event: hit") == feeds.KEPT
     assert future == b""
 

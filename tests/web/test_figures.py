@@ -1,6 +1,7 @@
 """Figures while a store is away: what was counted stays counted, and once only."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -68,6 +69,62 @@ def test_a_store_that_was_away_from_the_beginning_is_not_counted_as_new(figures,
     backend.mend()
     assert seen(figures, source)[2] == [4]
     assert [point["misses"] for point in figures.points] == [4]
+
+
+def test_a_second_store_that_was_away_from_the_beginning_is_not_counted_as_new(
+    figures, source, backend
+):
+    source.stores.insert(0, Store(FaultyBackend(url="near://")))
+    take_away(backend)
+    point, found, told = seen(figures, source)
+    assert (found["error"], found["uncounted"], told, len(figures.points)) == (
+        None, ["faulty"], [], 0,
+    )  # fmt: skip
+    assert point["misses"] == 0
+    backend.mend()
+    assert seen(figures, source)[2] == [4]
+    assert [point["misses"] for point in figures.points] == [4]
+
+
+def test_a_store_where_looking_costs_money_is_not_looked_at_for_nobody(source, monkeypatch):
+    monkeypatch.setattr("stepaudio_cas.web.service.TICK", 0)
+
+    async def looked(*how):
+        service = Service(source, Tokens(None))
+        service.figures.every = 3600.0
+        for one in (service.start, *(getattr(service, name) for name in how)):
+            one()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        found = service.counting._threads
+        await service.stop()
+        return found
+
+    assert asyncio.run(looked()) == 0
+    assert asyncio.run(looked("asked")) == 1
+
+
+def test_what_goes_on_by_itself_ends_however_it_is_told(source, monkeypatch):
+    service = Service(source, Tokens(None))
+
+    async def deaf():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async def sample():
+        await deaf()
+        return {"time": 1.0}, {"time": 1.0}
+
+    async def ends():
+        service.figures.sample, service.turn = sample, deaf
+        monkeypatch.setattr("stepaudio_cas.web.service.TICK", 0)
+        service.asked()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(service.stop(), 60)
+        return service._tasks
+
+    assert asyncio.run(ends()) == set()
 
 
 def test_nobody_is_told_that_something_has_been_undone(monkeypatch, source):

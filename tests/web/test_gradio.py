@@ -151,6 +151,22 @@ def test_of_apps_within_an_app_only_the_outermost_has_one(gr):
 
 
 @pytest.mark.usefixtures("patched")
+def test_an_app_of_several_pages_has_one_on_each(gr):
+    with gr.Blocks() as app:
+        gr.Markdown("first")
+    with app.route("Second"):
+        gr.Markdown("second")
+    serve(gr, app)
+    assert accordions(app) == 2
+    pages = app.config["page"]
+    for name in ("", "second"):
+        last = pages[name]["layout"]["children"][-1]["id"]
+        assert app.blocks[last].get_block_name() == "accordion"
+        assert {app.fns[number].page for number in pages[name]["dependencies"]} == {name}
+    assert app.current_page == "second"
+
+
+@pytest.mark.usefixtures("patched")
 def test_an_app_that_is_launched_while_it_is_built_goes_on_being_built(gr):
     with gr.Blocks() as app, gr.Row() as row:
         app.validate_queue_settings()

@@ -23,7 +23,7 @@ READS = [f"{V1}/stats", f"{V1}/entries", f"{V1}/misses", f"{V1}/health", "/metri
 
 PROXIES = [
     "X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Forwarded-Proto", "CF-Connecting-IP",
-    "True-Client-IP",
+    "True-Client-IP", "Via",
 ]  # fmt: skip
 
 
@@ -96,6 +96,28 @@ STRANGERS = [
     {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"},
     {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
 ]  # fmt: skip
+
+
+def test_our_own_page_may_ask_through_a_proxy_that_changes_the_name(still):
+    asked = {"Origin": "https://cas.example", "X-Forwarded-For": "192.0.2.7", **BEARER}
+    page = {**asked, "Sec-Fetch-Site": "same-origin"}
+    assert still.post(f"{V1}/clear", headers=page).status == 200
+    assert still.post(f"{V1}/clear", headers=asked).status == 403
+    none = {**asked, "Sec-Fetch-Site": "none"}
+    assert still.post(f"{V1}/clear", headers=none).status == 403
+
+
+def test_a_false_name_is_not_told_where_the_token_is(still):
+    answer = still.post(f"{V1}/clear", headers={"Host": "evil.example"})
+    assert (answer.status, b"token on the server" in answer.body) == (421, False)
+
+
+def test_where_the_token_is_is_told_on_this_machine_only(still):
+    where = still.service.tokens.path
+    assert where in still.post(f"{V1}/clear", headers={}).json["remedy"]
+    answer = still.post(f"{V1}/clear", headers={"X-Forwarded-For": "192.0.2.7"})
+    assert (answer.status, "Bearer" in answer.json["remedy"]) == (401, True)
+    assert where.encode() not in answer.body
 
 
 @pytest.mark.parametrize("headers", STRANGERS)
@@ -184,7 +206,7 @@ def test_a_token_is_made_once_and_for_its_owner_only(tmp_path):
     assert len(text.strip()) >= 32
     assert not make_token(str(path))
     assert path.read_text() == text
-    assert Tokens(str(path)).fits(text.strip())
+    assert Tokens(str(path)).fits(text.strip().encode())
     assert not Tokens(str(path)).seen_by_others
 
 

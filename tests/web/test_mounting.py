@@ -2,10 +2,14 @@
 
 import asyncio
 import threading
+from urllib.parse import urljoin
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 import stepaudio_cas.web as web
 from stepaudio_cas.settings import Settings
@@ -14,7 +18,8 @@ from stepaudio_cas.web.server import bind
 from stepaudio_cas.web.service import Service
 from stepaudio_cas.web.source import of_settings
 from stepaudio_cas.web.tokens import Tokens
-from tests.web.serving import BEARER, Client
+from tests.support.processes import wait_until
+from tests.web.serving import BEARER, Client, Events
 
 
 class Host(Client):
@@ -96,6 +101,98 @@ def test_without_a_store_the_router_says_so():
         answer = host.get("/api/v1/stats")
     assert (answer.status, answer.json["error"]) == (503, "STEPAUDIO_CAS is not set")
     apps._own_router.cache_clear()
+
+
+class Passing(BaseHTTPMiddleware):
+    """What many apps have: it hides what the server is from what it wraps."""
+
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
+def bare(app):
+    return app
+
+
+def behind_middleware(app):
+    app.add_middleware(GZipMiddleware, minimum_size=1)
+    app.add_middleware(CORSMiddleware, allow_origins=["*"])
+    app.add_middleware(Passing)
+    return app
+
+
+@pytest.mark.parametrize("dress", [bare, behind_middleware])
+def test_an_app_with_a_page_open_ends_when_it_is_told_to(service, dress, monkeypatch):
+    app = FastAPI()
+    app.include_router(apps.make_router(lambda: service))
+    with Host(dress(app)) as host, Events(host) as events:
+        service.feed.publish([("error", {"text": "x"})])
+        assert events.next("error")[1] == {"text": "x"}
+        with monkeypatch.context() as patch:
+            if dress is behind_middleware:  # as uvicorn has it in a main thread
+                patch.setattr("signal.getsignal", lambda _: host._server.handle_exit)
+            host._server.should_exit = True
+            host._thread.join(60)
+        assert not host._thread.is_alive()
+    assert service.feed.clients == 0
+
+
+@pytest.mark.parametrize("dress", [bare, behind_middleware])
+def test_who_leaves_an_app_listens_no_more(service, dress):
+    app = FastAPI()
+    app.include_router(apps.make_router(lambda: service))
+    with Host(dress(app)) as host:
+        with Events(host):
+            wait_until(lambda: service.feed.clients == 1)
+        wait_until(lambda: service.feed.clients == 0)
+
+
+def test_middleware_of_an_app_opens_nothing_to_strangers(service):
+    app = FastAPI()
+    app.include_router(apps.make_router(lambda: service))
+    with Host(behind_middleware(app)) as host:
+        stranger = {"Origin": "https://evil.example"}
+        assert host.get("/api/v1/stats", stranger).status == 403
+        assert host.post("/api/v1/clear", headers={**BEARER, **stranger}).status == 403
+        assert host.get("/api/v1/stats", {"X-Forwarded-For": "127.0.0.1"}).status == 401
+        assert host.get("/api/v1/stats", {"Host": "evil.example"}).status == 421
+
+
+def test_the_app_is_there_before_there_is_a_store(monkeypatch):
+    for made in (apps.own_service, apps._own_app):
+        made.cache_clear()
+    app = FastAPI()
+    app.mount("/cas", web.app)
+    with Host(app) as host:
+        answer = host.get("/cas/api/v1/stats")
+        assert (answer.status, answer.json["error"]) == (503, "STEPAUDIO_CAS is not set")
+        assert host.get("/cas/nothing").status == 404
+    apps._own_app.cache_clear()
+
+
+def test_stores_are_opened_outside_the_loop_of_an_app(service):
+    threads = []
+
+    def opened():
+        threads.append(threading.current_thread())
+        return service
+
+    app = FastAPI()
+    app.include_router(apps.make_router(opened))
+    with Host(app) as host:
+        loop = host._thread
+        assert host.get("/api/v1/stats").status == 200
+    assert loop not in threads[:1]
+
+
+@pytest.mark.parametrize("prefix", ["", "/cas", "/a/b"])
+def test_the_description_says_where_its_paths_begin(service, prefix):
+    app = FastAPI()
+    app.include_router(apps.make_router(lambda: service), prefix=prefix)
+    with Host(app) as host:
+        where = f"http://localhost{prefix}/api/v1/openapi.json"
+        (server,) = host.get(f"{prefix}/api/v1/openapi.json").json["servers"]
+    assert urljoin(where, server["url"]).rstrip("/") == f"http://localhost{prefix}"
 
 
 def test_what_is_not_public_is_not_there():

@@ -8,6 +8,7 @@ import stepaudio_cas as cas
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.settings import Settings
 from stepaudio_cas.store.store import Store
+from stepaudio_cas.web.errors import ApiError
 from stepaudio_cas.web.panel import TIERS, Panel
 from stepaudio_cas.web.source import Source, of_cache, of_settings
 from tests.support.faulty import FaultyBackend
@@ -71,6 +72,15 @@ def test_a_store_has_figures_without_a_cache_in_this_process(store):
     assert "they are not told one by one" in view.log
 
 
+def test_of_a_store_that_is_away_nothing_is_said_that_is_not_known(store):
+    away = "redis://127.0.0.1:1/0"
+    view = look(Panel(lambda _: of_settings(Settings(stores=(away, str(store))))))
+    assert view.figures[:2] == ("3", "4")
+    assert view.figures[4:] == ("unknown", "unknown")
+    assert [tier[3] for tier in view.tiers[:2]] == ["", "4"]
+    assert "does not answer" in view.status
+
+
 def test_a_tier_that_is_left_alone_is_said(open_cache):
     cache = open_cache()
     cache.chain.tiers[0].reading.failed(final=True)
@@ -84,6 +94,17 @@ def test_a_setting_that_is_wrong_is_said_to_whoever_looks():
     view = look(Panel(source))
     assert view.status == "STEPAUDIO_CAS is not set"
     assert set(view.figures) == {"none yet"}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ApiError(503, "it is away", "wait"), "it is away"), (RuntimeError(), "RuntimeError")],
+)
+def test_what_goes_wrong_is_said_in_words(error, said):
+    def source(_):
+        raise error
+
+    assert look(Panel(source)).status == said
 
 
 def test_nobody_waits_for_a_store_that_hangs_and_the_last_figures_stay(monkeypatch):

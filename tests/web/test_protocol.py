@@ -1,14 +1,18 @@
 """What connections cost a host: a bounded number of files, and no word on its stderr."""
 
+import asyncio
+import errno
 import logging
 import os
 import resource
 import socket
 
 import pytest
+import uvicorn
 
 from stepaudio_cas.settings import Settings
 from stepaudio_cas.web import protocol
+from stepaudio_cas.web.server import _Quiet, bind
 from stepaudio_cas.web.service import Service
 from tests.support.processes import wait_until
 from tests.web.serving import Served, Standalone
@@ -40,8 +44,9 @@ def test_a_host_keeps_most_of_its_file_numbers(few):
 
 
 def test_connections_beyond_a_bound_are_closed_and_the_others_are_served(
-    few, open_cache, token_file, tmp_path
+    few, open_cache, token_file, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(protocol, "PATIENCE", 3600.0)  # nobody is closed for being silent
     with Served(open_cache(), token_file, tmp_path) as host:
         before = len(os.listdir("/proc/self/fd"))
         silent = [connect(host) for _ in range(60)]
@@ -112,6 +117,74 @@ def test_a_body_that_is_refused_is_not_read(still):
             said += chunk
     assert said.startswith(b"HTTP/1.1 401")
     assert b"\r\nconnection: close\r\n" in said
+
+
+def test_nobody_is_let_in_while_the_server_owes_rest(monkeypatch):
+    monkeypatch.setattr("stepaudio_cas.web.server._LONGEST", 60.0)
+    owed, made = iter((0.0, 0.0, 99.0)), []
+
+    async def let_in(listening):
+        rests = asyncio.Event()
+
+        async def rest(seconds):
+            rests.set()
+            await asyncio.Event().wait()
+
+        server = _Quiet(uvicorn.Config(None))
+        server.owed = lambda: next(owed)
+        server._protocol = lambda: made.append(1) or Ending()
+        monkeypatch.setattr("stepaudio_cas.web.server.asyncio", Sleepless(rest))
+        task = asyncio.ensure_future(server._let_in(listening))
+        await asyncio.wait_for(rests.wait(), 60)
+        task.cancel()
+
+    with bind("127.0.0.1:0") as listening:
+        port = listening.getsockname()[1]
+        lines = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        asyncio.run(let_in(listening))
+        for line in lines:
+            line.close()
+    assert len(made) == 3
+
+
+class Ending(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.abort()
+
+
+class Sleepless:
+    """`asyncio` with a sleep of ours."""
+
+    def __init__(self, sleep):
+        self.sleep = sleep
+
+    def __getattr__(self, name):
+        return getattr(asyncio, name)
+
+
+def test_a_process_without_numbers_for_files_lets_in_who_comes_later(api, monkeypatch):
+    refused = []
+    accept = socket.socket._accept
+
+    def none_left(line):
+        if refused:
+            return accept(line)
+        refused.append(1)
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(socket.socket, "_accept", none_left)
+    assert api.get(f"{V1}/health").status == 200
+    assert api.get(f"{V1}/health").status == 200
+    assert refused
+
+
+def test_no_more_is_read_from_who_sends_no_http(api, monkeypatch):
+    monkeypatch.setattr(protocol, "PATIENCE", 3600.0)
+    monkeypatch.setattr(api.server._server.config.http, "owed", lambda _: 99.0)
+    connections = api.server._server.server_state.connections
+    with connect(api) as line:
+        line.sendall(b"x\r\n\r\n")
+        wait_until(lambda: [one.transport.is_reading() for one in connections] == [False])
 
 
 def test_what_is_no_http_waits_as_long_as_is_owed(api, monkeypatch):

@@ -47,6 +47,17 @@ def test_rm_by_filter(api, store):
     assert len(keys(api)) == 1
 
 
+@pytest.mark.parametrize("name", ["older", "larger"])
+@pytest.mark.parametrize("value", [True, False])
+def test_rm_by_neither_a_number_nor_text_is_refused(still, name, value):
+    assert still.post(f"{V1}/rm", {name: value}).status == 422
+
+
+@pytest.mark.parametrize("name", ["max_size", "max_age", "max_entries"])
+def test_gc_by_neither_a_number_nor_text_is_refused(still, name):
+    assert still.post(f"{V1}/gc", {name: False}).status == 422
+
+
 @pytest.mark.parametrize("wish", [{}, {"words": [""]}, {"dry_run": False}])
 def test_rm_of_nothing_in_particular_is_refused(still, wish):
     assert still.post(f"{V1}/rm", wish).status == 400

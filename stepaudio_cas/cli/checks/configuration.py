@@ -12,7 +12,7 @@ from stepaudio_cas.artifact.signing import Signer
 from stepaudio_cas.cli.checks.finding import Finding, ok, warning, without_secrets, wrong
 from stepaudio_cas.errors import SettingError
 from stepaudio_cas.settings import PREFIX, Mode, Settings
-from stepaudio_cas.units import show_bytes
+from stepaudio_cas.units import Lifetimes, show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,16 @@ def _shown(settings: Settings) -> str:
             values[name] = show_bytes(values[name])
     values["plugins"] = ", ".join(settings.plugins) if settings.plugins is not None else "all"
     del values["stores"]  # have their own lines
-    return ", ".join(f"{n} {'none' if v is None else v}" for n, v in values.items())
+    values["watch"] = ", ".join(settings.watch)
+    values["ttl"] = _times(settings.ttl)
+    return ", ".join(f"{n} {'none' if v in {None, ''} else v}" for n, v in values.items())
+
+
+def _times(ttl: float | Lifetimes | None) -> str:
+    if not isinstance(ttl, Lifetimes):
+        ttl = Lifetimes(ttl)
+    times = [show_seconds(ttl.others)] if ttl.others is not None else []
+    return ", ".join([*times, *(f"{name}={show_seconds(time)}" for name, time in ttl.plugins)])
 
 
 def _switch(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -142,7 +142,10 @@ def _owned(node: ast.ClassDef) -> dict[str, ast.stmt]:
 
 def _is_meant(host: dict[str, Any], place: Place) -> bool:
     """Tell a class from one that only has its name: by its module, or by what it owns."""
-    return place.module in host["modules"] or _owned(place.node).keys() >= set(host["owns"])
+    owned = _owned(place.node).keys()
+    if not owned.isdisjoint(host.get("lacks", ())):
+        return False
+    return place.module in host["modules"] or owned >= set(host["owns"])
 
 
 def _compare(plugin: str, host: dict[str, Any], place: Place) -> Finding:
@@ -166,7 +169,8 @@ def _compare(plugin: str, host: dict[str, Any], place: Place) -> Finding:
         text = f"{what} is patched only if {place.path} is the script that is run"
         remedy = f"the plugin looks for it in {known}: rename the module, or ask for this one"
         return warning("host.class", text, remedy, subject=subject)
-    return ok("host.class", f"{what}: {', '.join(host['methods'])} as known", subject=subject)
+    names = ", ".join([*host["methods"], *host.get("held", ())])
+    return ok("host.class", f"{what}: {names} as known", subject=subject)
 
 
 def _misfit_of_all(node: ast.stmt | None, versions: list[list[str]]) -> str:

@@ -126,6 +126,8 @@ def _declared(host: "Any") -> "dict[str, Any]":
         "name": host.name,
         "modules": list(host.modules),
         "owns": list(host.owns),
+        "lacks": list(host.lacks),
+        "held": [one.method.name for one in host.held],
         "methods": {
             name: [list(method.arguments) for method in host.methods if method.name == name]
             for name in dict.fromkeys(method.name for method in host.methods)

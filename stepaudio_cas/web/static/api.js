@@ -1,5 +1,7 @@
 // Asking the server. The token is kept here, for the tab at the most, and never in a cookie.
 
+import { setClock } from "./units.js";
+
 const BASE = new URL("../", import.meta.url);
 const NAME = `stepaudio-cas.token ${BASE.pathname}`;
 
@@ -11,7 +13,7 @@ export class Refused extends Error {
   }
 
   get text() {
-    const text = this.message.charAt(0).toUpperCase() + this.message.slice(1);
+    const text = (this.message.charAt(0).toUpperCase() + this.message.slice(1)).replace(/[.\s]+$/, "");
     return this.remedy ? `${text}. To do: ${this.remedy}.` : `${text}.`;
   }
 }
@@ -45,6 +47,8 @@ export function headers(more = {}) {
 export const url = (path) => new URL(path, BASE);
 
 async function answered(response) {
+  const now = Date.parse(response.headers.get("Date") || "");
+  if (now) setClock(now);
   let said = null;
   try {
     said = await response.json();

@@ -24,10 +24,17 @@ new Cleaning({ changed: () => { refresh(); voices.search(); } });
 
 let asked = false;
 
-function trouble(error) {
+const troubles = new Map();
+
+/** Say what is wrong for as long as it is, once: another question's answer does not end it. */
+function trouble(name, error) {
+  if (error) troubles.set(name, error);
+  else troubles.delete(name);
+  const [first] = troubles.values();
   const note = $("trouble");
-  note.hidden = !error;
-  setText(note, error ? error.text || String(error) : "");
+  note.hidden = !first;
+  setText(note, first ? first.text || String(first) : "");
+  if (!first) asked = false;
   if (error && error.status === 401 && !asked) {
     asked = true;
     askToken(error.text);
@@ -42,7 +49,7 @@ async function figures() {
 }
 
 /** Do something again and again while the page is seen; `work` may return that it should be soon. */
-function repeat(work, every) {
+function repeat(name, work, every) {
   let timer = 0;
   let running = false;
   const turn = async () => {
@@ -51,9 +58,12 @@ function repeat(work, every) {
     running = true;
     let pause = every;
     try {
-      if (!document.hidden && (await work()) === true) pause = SOON;
+      if (!document.hidden) {
+        if ((await work()) === true) pause = SOON;
+        trouble(name, null);
+      }
     } catch (error) {
-      trouble(error);
+      trouble(name, error);
     } finally {
       running = false;
     }
@@ -65,14 +75,10 @@ function repeat(work, every) {
 }
 
 const turns = {
-  figures: repeat(async () => {
-    await figures();
-    refreshTimes();
-    trouble(null);
-  }, EVERY),
-  prewarm: repeat(() => prewarm.load(), EVERY),
-  misses: repeat(() => misses.load(), SELDOM),
-  health: repeat(async () => overview.health(await get("api/v1/health")), SELDOM),
+  figures: repeat("figures", figures, EVERY),
+  prewarm: repeat("prewarm", () => prewarm.load(), EVERY),
+  misses: repeat("misses", () => misses.load(), SELDOM),
+  health: repeat("health", async () => overview.health(await get("api/v1/health")), SELDOM),
 };
 
 function refresh() {
@@ -131,5 +137,6 @@ document.addEventListener("visibilitychange", () => {
   refresh();
 });
 
+setInterval(refreshTimes, EVERY);
 history();
 voices.search();

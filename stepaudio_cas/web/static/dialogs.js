@@ -91,21 +91,26 @@ export function confirmed({ title, body, yes }, work) {
   setText(button, yes);
   return new Promise((resolve) => {
     let done = null;
+    let acting = null;
     const act = async () => {
-      button.disabled = true;
+      setText($("confirm-said"), "");
+      button.setAttribute("aria-disabled", "true"); // disabled, it would lose the focus
       try {
         done = await allowed(work);
         if (done !== null) dialog.close();
       } catch (error) {
         setText($("confirm-said"), error.text || String(error));
       } finally {
-        button.disabled = false;
+        button.removeAttribute("aria-disabled");
+        acting = null;
       }
     };
-    button.addEventListener("click", act);
+    const click = () => { acting ||= act(); };
+    button.addEventListener("click", click);
+    // Closing the dialog does not call back what was begun: what came of it is told all the same.
     dialog.addEventListener("close", () => {
-      button.removeEventListener("click", act);
-      resolve(done);
+      button.removeEventListener("click", click);
+      resolve(acting ? acting.then(() => done) : done);
     }, { once: true });
     dialog.showModal();
   });

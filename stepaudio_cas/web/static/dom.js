@@ -29,11 +29,44 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+const CONTROLS = "button, summary, a, input, audio";
+
+/** Where the focus is in a list: which child, and which of its controls. */
+function focusIn(parent) {
+  const active = document.activeElement;
+  const number = [...parent.children].findIndex((child) => child.contains(active));
+  if (number < 0) return null;
+  const child = parent.children[number];
+  return { active, child, number, control: [...child.querySelectorAll(CONTROLS)].indexOf(active) };
+}
+
+/** Put the focus back where it was, or next to it if that has gone. */
+function refocus(parent, { active, child, number, control }, made) {
+  if (document.activeElement === active && active.isConnected) return;
+  const there = made.get(child) || (child.isConnected ? child : parent.children[Math.min(number, parent.children.length - 1)]);
+  const controls = there ? there.querySelectorAll(CONTROLS) : [];
+  const target = active.isConnected ? active : controls[Math.min(Math.max(control, 0), controls.length - 1)];
+  if (target) {
+    target.focus({ preventScroll: true });
+    return;
+  }
+  const section = parent.closest("section");
+  if (!section) return;
+  section.tabIndex = -1;
+  section.focus({ preventScroll: true });
+}
+
 /** Show items in a parent, leaving alone what has not changed: focus and open details stay. */
 export function keyed(parent, items, keyOf, make) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const focus = focusIn(parent);
+  const instead = new Map();
+  const times = new Map();
   const wanted = items.map((item) => {
-    const key = String(keyOf(item));
+    const name = String(keyOf(item));
+    const time = (times.get(name) || 0) + 1;
+    times.set(name, time);
+    const key = time > 1 ? `${name} ${time}` : name;
     const state = JSON.stringify(item);
     const old = known.get(key);
     if (old && old.state === state) return old;
@@ -43,21 +76,16 @@ export function keyed(parent, items, keyOf, make) {
     if (old) {
       const open = [...old.querySelectorAll("details")].map((one) => one.open);
       made.querySelectorAll("details").forEach((one, number) => { one.open = Boolean(open[number]); });
-      if (old.contains(document.activeElement)) made.refocus = true;
+      instead.set(old, made);
     }
     return made;
   });
+  const stay = new Set(wanted);
+  for (const child of [...parent.children]) if (!stay.has(child)) child.remove();
   wanted.forEach((child, number) => {
     if (parent.children[number] !== child) parent.insertBefore(child, parent.children[number] || null);
   });
-  while (parent.children.length > wanted.length) parent.lastElementChild.remove();
-  for (const child of wanted) {
-    if (child.refocus) {
-      child.refocus = false;
-      const target = child.querySelector("button, summary, a");
-      if (target) target.focus();
-    }
-  }
+  if (focus) refocus(parent, focus, instead);
 }
 
 /**

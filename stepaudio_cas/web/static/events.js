@@ -1,18 +1,19 @@
 // What happens, as it happens.
 
 import { $, h, setText } from "./dom.js";
+import { called } from "./names.js";
 import { at, number, seconds, some } from "./units.js";
 
 const MOST = 200;
-const QUIET = 10_000;
+const QUIET = 30_000;
 const NAMES = { hit: "hit", miss: "miss", bypass: "bypass", error: "error", prewarm: "prewarm", counts: "counts", skipped: "left out" };
-const MANY = { hit: "hits", miss: "misses", bypass: "bypasses", error: "errors", prewarm: "of prewarm", counts: "counts", skipped: "gaps" };
+const MANY = { hit: "hits", miss: "misses", bypass: "bypasses", error: "errors", prewarm: "of prewarm", skipped: "gaps" };
 
-const named = (said) => said.voice || (said.key ? said.key.slice(0, 12) : "");
+const named = (said) => called(said.voice, said.key && said.key.slice(0, 12));
 
 function counted(said) {
-  const parts = [["hits", "hits"], ["misses", "misses"], ["bypasses", "bypasses"], ["errors", "errors"]]
-    .filter(([name]) => said[name]).map(([name, text]) => `${number(said[name])} ${text}`);
+  const parts = [["hit", "hits"], ["miss", "misses"], ["bypass", "bypasses"], ["error", "errors"]]
+    .filter(([, name]) => said[name]).map(([one, name]) => some(said[name], one, name));
   const saved = said.seconds_saved > 0 ? `, ${seconds(said.seconds_saved)} saved` : "";
   return `${parts.join(", ") || "nothing"}${saved}, by all processes`;
 }
@@ -50,9 +51,12 @@ export class Events {
 
   toggle() {
     this.paused = !this.paused;
-    $("pause").setAttribute("aria-pressed", String(this.paused));
+    $("pause").classList.toggle("on", this.paused);
     setText($("pause"), this.paused ? "Go on" : "Pause");
+    // What is kept back is counted on the screen; nobody wants to hear each number.
+    $("events-said").setAttribute("aria-live", this.paused ? "off" : "polite");
     if (!this.paused) {
+      setText($("events-said"), "");
       for (const [kind, said] of this.kept.splice(0)) this.draw(kind, said);
     }
     this.say();
@@ -87,10 +91,13 @@ export class Events {
     clearTimeout(this.timer);
     this.timer = 0;
     this.told = Date.now();
-    const news = Object.entries(this.fresh).map(([kind, count]) => some(count, NAMES[kind], MANY[kind])).join(", ");
+    if (this.paused) {
+      setText($("events-said"), `Paused; ${number(this.kept.length)} kept back.`);
+      return;
+    }
+    const news = Object.entries(this.fresh).filter(([kind]) => kind in MANY).map(([kind, count]) => some(count, NAMES[kind], MANY[kind]));
     this.fresh = {};
-    if (this.paused) setText($("events-said"), `Paused; ${number(this.kept.length)} kept back.`);
-    else if (news) setText($("events-said"), `New: ${news}.`);
+    if (news.length) setText($("events-said"), `New: ${news.join(", ")}.`);
     else if (!this.list.children.length) setText($("events-said"), "Nothing has happened yet.");
   }
 }

@@ -5,6 +5,11 @@ import { allowed, confirmed } from "./dialogs.js";
 import { $, Table, h, put, tell } from "./dom.js";
 import { atMinute, bytes, number, some } from "./units.js";
 
+const REASONS = {
+  age: "unused for too long", model: "of a model not in use", entries: "more entries than wanted", size: "more than the size wanted",
+  unreferenced: "nothing refers to it",
+};
+
 const STAYS = {
   pinned: ["pinned entry stays", "pinned entries stay"],
   recent: ["entry of the last minute stays", "entries of the last minute stay"],
@@ -39,10 +44,13 @@ export class Cleaning {
   }
 
   async plan() {
+    const asked = this.wish();
+    this.asked = asked;
     $("plan").hidden = true;
     tell($("gc-said"), "Looking at everything…");
     try {
-      const found = await allowed(() => post("api/v1/gc", this.wish()));
+      const found = await allowed(() => post("api/v1/gc", asked));
+      if (this.asked !== asked) return;
       if (found === null) {
         tell($("gc-said"), "No plan was made: the token is needed.", "warn");
         return;
@@ -59,7 +67,7 @@ export class Cleaning {
     tell($("gc-said"), some_ ? `${totals(going)} would go, of ${totals(found)}. Nothing is removed yet.` : `Nothing would go, of ${totals(found)}.`);
     const table = h("div");
     new Table(table, [
-      { name: "Reason", cell: (one) => one.reason },
+      { name: "Reason", cell: (one) => REASONS[one.reason] || one.reason },
       { name: "Model", cell: (one) => (one.model ? h("code", null, one.model.slice(0, 12)) : "–") },
       { name: "Entries", number: true, cell: (one) => number(one.entries) },
       { name: "Objects", number: true, cell: (one) => number(one.objects) },
@@ -72,7 +80,7 @@ export class Cleaning {
       h("h3", null, "The plan"),
       table,
       stays.length ? h("ul", null, stays.map((text) => h("li", null, text))) : null,
-      h("p", { class: "row" },
+      h("p", { class: "row level" },
         some_ ? h("button", { type: "button", class: "danger", onclick: () => this.run(plan, going) }, "Carry it out…") : null,
         h("span", { class: "quiet" }, some_ ? `It holds until ${atMinute(expires)}. What is used until then stays.` : "")));
     $("plan").hidden = false;
@@ -87,6 +95,7 @@ export class Cleaning {
     if (done === null) return;
     const { removed } = done.summary;
     $("plan").hidden = true;
+    this.form.querySelector("[type=submit]").focus();
     const spared = removed.spared ? ` ${some(removed.spared, "entry was", "entries were")} used meanwhile and stayed.` : "";
     const failed = removed.failures ? ` ${some(removed.failures, "file", "files")} could not be removed.` : "";
     tell($("gc-said"), `Done: ${totals(removed)} removed.${spared}${failed}`, failed ? "warn" : "good");

@@ -1,7 +1,8 @@
 // Why a call was encoded although something like it is kept.
 
 import { get } from "./api.js";
-import { $, Table, h, keyed, put, setText, since, tell } from "./dom.js";
+import { $, Table, h, keyed, put, setText, since } from "./dom.js";
+import { called } from "./names.js";
 import { at, seconds, some } from "./units.js";
 
 const SHOWN = 10;
@@ -23,21 +24,27 @@ function why(miss) {
   const said = miss.explained;
   if (!said) return [h("p", { class: "quiet" }, "Being looked into…")];
   const more = [...said.differences, ...said.hints];
-  const near = said.nearest;
   return [
     h("p", { class: "wrap" }, said.text),
-    near ? h("details", null,
-      h("summary", null, `Compared with ${near.voice || near.key.slice(0, 12)}`),
+    miss.near ? h("details", null,
+      h("summary", null, `Compared with ${miss.near}`),
       differences(said.differences),
       said.hints.length ? h("ul", null, said.hints.map((hint) => h("li", { class: "wrap" }, hint.text))) : null,
       more.length ? null : h("p", { class: "quiet" }, "No difference is known.")) : null,
   ];
 }
 
+const named = (miss) => ({ ...miss, voice: called(miss.voice, miss.key.slice(0, 12)), near: nearest(miss) });
+
+function nearest({ explained }) {
+  const near = explained && explained.nearest;
+  return near ? called(near.voice, near.key.slice(0, 12)) : null;
+}
+
 function item(miss) {
   return h("li", { class: "miss" },
     h("p", { class: "line" },
-      h("strong", { class: "wrap" }, miss.voice || miss.key.slice(0, 12)),
+      h("strong", { class: "wrap" }, miss.voice),
       h("span", { class: "quiet wrap" }, `${miss.plugin} · encoding took ${seconds(miss.encode_seconds)}`),
       h("span", { class: "quiet" }, since(miss.time))),
     why(miss));
@@ -50,20 +57,13 @@ export class Misses {
 
   /** Load them; return whether more is known in a moment. */
   async load() {
-    let said;
-    try {
-      said = await get("api/v1/misses", { limit: SHOWN });
-    } catch (error) {
-      tell($("misses-said"), error.text, "bad");
-      return false;
-    }
+    const said = await get("api/v1/misses", { limit: SHOWN });
     const where = said.source === "process"
       ? "The last calls of this process that were encoded."
       : "The newest entries of the store: each was a miss of somebody's.";
     const progress = said.explaining ? " They are being looked into." : said.complete ? "" : " The store is large: not all of it was compared.";
-    $("misses-said").className = "quiet";
     setText($("misses-said"), said.misses.length ? where + progress : "No miss yet.");
-    keyed($("miss-list"), said.misses, (miss) => miss.key, item);
+    keyed($("miss-list"), said.misses.map(named), (miss) => miss.key, item);
     this.others(said);
     return said.explaining;
   }

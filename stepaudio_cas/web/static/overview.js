@@ -2,6 +2,7 @@
 
 import { Chart, bins } from "./charts.js";
 import { $, Table, h, keyed, mark, put, setText } from "./dom.js";
+import { called } from "./names.js";
 import { ago, at, bytes, exact, number, seconds, share, some } from "./units.js";
 
 const POINTS = 720;
@@ -43,12 +44,14 @@ function latency(stats) {
 function figures(stats) {
   const [took, how] = latency(stats);
   const held = some(stats.entries, "entry", "entries");
+  const away = stats.error ? "the store does not answer" : "";
   const full = stats.limit ? `of ${bytes(stats.limit)}, ${share(stats.bytes / stats.limit)} full; ${held}` : `no limit; ${held}`;
   return [
     figure("Hit rate", share(stats.hit_rate), `${some(stats.hits, "hit", "hits")}, ${some(stats.misses, "miss", "misses")}`),
     figure("Time saved", seconds(stats.seconds_saved), `${seconds(stats.seconds_encoding)} went into encoding`),
     figure("A hit takes", took, how),
-    figure("Stored", bytes(stats.bytes), full, meter(stats.bytes, stats.limit, "size against the limit")),
+    away ? figure("Stored", "–", away)
+      : figure("Stored", bytes(stats.bytes), full, meter(stats.bytes, stats.limit, "size against the limit")),
   ];
 }
 
@@ -80,7 +83,7 @@ export class Overview {
       { name: "Saved", number: true, cell: (one) => seconds(one.seconds_saved) },
     ], { labelledby: "plugins-title", key: (one) => one.name, empty: "No call has been counted yet." });
     this.top = new Table($("top"), [
-      { name: "Voice", class: "wrap", cell: (one) => [one.name || one.key.slice(0, 12), h("span", { class: "quiet" }, ` ${one.plugin}`)] },
+      { name: "Voice", class: "wrap", cell: (one) => [one.name, h("span", { class: "quiet" }, ` ${one.plugin}`)] },
       { name: "Hits", number: true, cell: (one) => number(one.hits) },
       { name: "Saved", number: true, cell: (one) => seconds(one.seconds_saved) },
     ], { labelledby: "top-title", key: (one) => one.key, small: true, empty: "No voice has been used again yet." });
@@ -105,13 +108,13 @@ export class Overview {
     this.stats = stats;
     setText($("store"), `${stats.store}${stats.mode === "rw" ? "" : ` (mode ${stats.mode})`}`);
     document.title = stats.hit_rate === null ? "stepaudio-cas" : `${share(stats.hit_rate)} hits · stepaudio-cas`;
-    const state = JSON.stringify([stats.hits, stats.misses, stats.bytes, stats.limit, stats.entries, stats.seconds_saved, stats.process]);
+    const state = JSON.stringify([stats.hits, stats.misses, stats.bytes, stats.limit, stats.entries, stats.seconds_saved, stats.error, stats.process]);
     if (state !== this.state) put($("figures"), figures(stats));
     this.state = state;
     this.remember(stats);
     this.draw();
     this.plugins.show(Object.entries(stats.by_plugin).map(([name, counts]) => ({ name, ...counts })));
-    this.top.show(stats.top_voices.slice(0, 5));
+    this.top.show(stats.top_voices.slice(0, 5).map((one) => ({ ...one, name: called(one.name, one.key.slice(0, 12)) })));
     this.tiers.show(this.tierRows(stats));
     setText($("tier-note"), stats.process
       ? `As process ${stats.process.pid} finds them, in which this server runs.`
@@ -143,7 +146,8 @@ export class Overview {
     const memory = stats.process && stats.process.memory;
     return stats.tiers.map((tier) => {
       const { reading, writing, writable } = known.get(tier.name) || {};
-      const more = tier.name === "memory" && memory ? memory : {};
+      const more = tier.name === "memory" && memory ? { ...memory } : {};
+      if (tier.error) Object.assign(more, { entries: null, bytes: null });
       return { ...tier, ...more, reading, writing, writable };
     });
   }

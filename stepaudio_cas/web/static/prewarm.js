@@ -3,6 +3,7 @@
 import { get, post, remove, send } from "./api.js";
 import { allowed, confirmed } from "./dialogs.js";
 import { $, Table, h, keyed, mark, setText, since, tell } from "./dom.js";
+import { callSent, called } from "./names.js";
 import { player } from "./player.js";
 import { bytes, number, seconds } from "./units.js";
 
@@ -14,7 +15,9 @@ const SENT = { queued: ["busy", "waiting"], kept: ["good", "kept"], failed: ["ba
 const KNOWN = ["wav", "flac", "mp3", "ogg", "m4a"];
 const ORDER = ["waiting", "settling", "working", "done", "failed"];
 
-const base = (path) => path.split("/").pop();
+const MOST = 20;
+
+const base = (path) => called(path.split("/").pop());
 
 function counts(voices) {
   const names = [...ORDER, ...Object.keys(voices).filter((name) => !ORDER.includes(name))];
@@ -32,14 +35,17 @@ function folder(one) {
     (one.in_hand || []).length ? h("p", { class: "wrap" }, "In hand: ", one.in_hand.map((hand) => `${base(hand.voice)} (${seconds(hand.seconds)})`).join(", ")) : null,
     (one.failures || []).length ? h("ul", null, one.failures.map((failure) =>
       h("li", { class: "wrap" }, h("strong", null, base(failure.voice)), `: ${failure.why}`,
-        failure.again_in === null || failure.again_in === undefined ? "" : `; again in ${seconds(failure.again_in)}`))) : null);
+        failure.again_in === null || failure.again_in === undefined ? "" : `; again in ${seconds(failure.again_in)}`)),
+      one.failures_not_named ? h("li", null, `and ${number(one.failures_not_named)} more`) : null) : null);
 }
 
 export class Prewarm {
   constructor() {
     this.spool = null;
+    this.most = MOST;
+    this.players = new Map();
     this.sent = new Table($("sent"), [
-      { name: "Voice", class: "wrap", cell: (one) => one.name },
+      { name: "Voice", class: "wrap", cell: (one) => called(one.name) },
       { name: "Size", number: true, cell: (one) => bytes(one.bytes) },
       { name: "Sent", cell: (one) => since(one.uploaded) },
       { name: "State", class: "wrap", cell: (one) => [mark(...(SENT[one.state] || ["warn", one.state])), one.state === "failed" ? ` ${one.why}` : ""] },
@@ -51,6 +57,7 @@ export class Prewarm {
       event.preventDefault();
       this.send();
     });
+    $("sent-more").addEventListener("click", () => this.more());
     $("again").addEventListener("submit", (event) => {
       event.preventDefault();
       this.again();
@@ -67,7 +74,8 @@ export class Prewarm {
       $("watched").replaceChildren(h("p", { class: "quiet" }, "No folder is watched. ", h("code", null, "cas-tool watch FOLDER"), " begins it."));
     }
     const spool = said.spool;
-    this.sent.show(spool ? spool.voices : []);
+    callSent(spool ? spool.voices : []);
+    this.list();
     if (spool) {
       this.upload.elements.file.accept = spool.suffixes.join(",");
       const known = KNOWN.filter((one) => spool.suffixes.includes(`.${one}`));
@@ -76,10 +84,30 @@ export class Prewarm {
     }
   }
 
+  list() {
+    const voices = this.spool ? this.spool.voices : [];
+    const here = new Set(voices.map((one) => one.id));
+    for (const id of this.players.keys()) if (!here.has(id)) this.players.delete(id);
+    this.sent.show(voices.slice(0, this.most));
+    const left = voices.length - this.most;
+    $("sent-more").hidden = left <= 0;
+    setText($("sent-more"), `Show more, of ${number(left)}`);
+  }
+
+  more() {
+    const before = this.most;
+    this.most += MOST;
+    this.list();
+    const row = this.sent.body.children[before];
+    if (row) row.querySelector("button").focus();
+  }
+
+  /** What is heard goes on when the line that it stands in is written anew. */
   button(one) {
+    if (!this.players.has(one.id)) this.players.set(one.id, player(one.id, called(one.name)));
     return [
-      player(one.id, one.name),
-      h("button", { type: "button", "aria-label": `Remove ${one.name}`, onclick: () => this.remove(one) }, "Remove…"),
+      this.players.get(one.id),
+      h("button", { type: "button", "aria-label": `Remove ${called(one.name)}`, onclick: () => this.remove(one) }, "Remove…"),
     ];
   }
 
@@ -99,14 +127,14 @@ export class Prewarm {
     const [file] = this.upload.elements.file.files;
     if (!file) return;
     if (this.spool && file.size > this.spool.max_file_bytes) {
-      tell(said, `${file.name} has ${bytes(file.size)}, more than ${bytes(this.spool.max_file_bytes)}.`, "bad");
+      tell(said, `${called(file.name)} has ${bytes(file.size)}, more than ${bytes(this.spool.max_file_bytes)}.`, "bad");
       return;
     }
-    tell(said, `Sending ${file.name}…`);
+    tell(said, `Sending ${called(file.name)}…`);
     await this.change(said, () => send(`api/v1/prewarm/upload?name=${encodeURIComponent(file.name)}`, file), (sent) => {
       this.upload.reset();
       this.preview();
-      return `${sent.name} was sent, ${bytes(sent.bytes)}; it waits to be encoded.`;
+      return `${called(sent.name)} was sent, ${bytes(sent.bytes)}; it waits to be encoded.`;
     });
   }
 
@@ -114,23 +142,25 @@ export class Prewarm {
     const field = $("again").elements.voice;
     await this.change($("again-said"), () => post("api/v1/prewarm", { voice: field.value.trim() }), (found) => {
       $("again").reset();
-      return `${found.voice} in ${found.folder} is looked at again${found.why ? `; it failed before: ${found.why}` : ""}.`;
+      return `${called(found.voice)} in ${found.folder} is looked at again${found.why ? `; it failed before: ${found.why}` : ""}.`;
     });
   }
 
   async remove(one) {
     const gone = await confirmed({
-      title: `Remove ${one.name}?`,
+      title: `Remove ${called(one.name)}?`,
       body: h("p", null, "The recording goes from the server. What was encoded of it stays until a clean-up, and is no longer pinned."),
       yes: "Remove",
     }, () => remove(`api/v1/prewarm/upload/${one.id}`));
     if (gone === null) return;
-    tell($("sent-said"), `${one.name} is removed.`, "good");
+    tell($("sent-said"), `${called(one.name)} is removed.`, "good");
     await this.load();
     this.upload.elements.file.focus();
   }
 
   async change(said, work, done) {
+    if (this.busy) return;
+    this.busy = true;
     try {
       const found = await allowed(work);
       if (found === null) {
@@ -141,6 +171,8 @@ export class Prewarm {
       await this.load();
     } catch (error) {
       tell(said, error.text || String(error), "bad");
+    } finally {
+      this.busy = false;
     }
   }
 }

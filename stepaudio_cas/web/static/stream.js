@@ -36,12 +36,14 @@ export class Stream {
     this.last = "";
     this.pause = 1000;
     this.controller = null;
+    this.anew = false;
     this.run();
   }
 
   /** Begin anew: with another token, or at once instead of after a pause. */
   restart() {
     this.pause = 0;
+    this.anew = true;
     if (this.controller) this.controller.abort();
     if (this.wake) this.wake();
   }
@@ -54,7 +56,8 @@ export class Stream {
       } catch (error) {
         why = error.name === "AbortError" ? why : error.message;
       }
-      this.onstate("waiting", why);
+      if (!this.anew) this.onstate("waiting", why);
+      this.anew = false;
       await new Promise((resolve) => {
         this.wake = resolve;
         setTimeout(resolve, this.pause);

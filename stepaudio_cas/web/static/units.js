@@ -35,12 +35,15 @@ export function seconds(value) {
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
   const days = Math.floor(hours / 24);
-  return hours % 24 ? `${whole.format(days)} d ${hours % 24} h` : `${whole.format(days)} d`;
+  if (days >= 730) return `${number(days / 365.25)} years`;
+  if (days >= 100) return `${days} d`;
+  return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
 }
 
 export function share(value) {
   if (value === null || value === undefined) return "–";
   const percent = value * 100;
+  if (percent > 0 && percent < 1) return `${Math.max(percent, 0.1).toFixed(1)} %`;
   return `${percent > 99 && percent < 100 ? Math.min(percent, 99.9).toFixed(1) : Math.round(percent)} %`;
 }
 
@@ -49,9 +52,17 @@ const date = (moment) => (typeof moment === "number" ? new Date(moment * 1000) :
 export const at = (moment) => (moment ? clock.format(date(moment)) : "");
 export const atMinute = (moment) => (moment ? short.format(date(moment)) : "");
 
+let off = 0;
+
+/** Take the server's time, which its answers bear to the second: the clock of this machine may be wrong. */
+export function setClock(now) {
+  const found = now + 500 - Date.now();
+  off = Math.abs(found) > 2000 ? found : 0;
+}
+
 export function ago(moment) {
   if (!moment) return "–";
-  const passed = (Date.now() - date(moment).getTime()) / 1000;
+  const passed = (Date.now() + off - date(moment).getTime()) / 1000;
   if (passed < 5) return "now";
   if (passed < 60) return `${Math.round(passed)} s ago`;
   if (passed < 3600) return `${Math.round(passed / 60)} min ago`;

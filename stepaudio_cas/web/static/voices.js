@@ -3,13 +3,15 @@
 import { get, post } from "./api.js";
 import { allowed, confirmed } from "./dialogs.js";
 import { $, Table, h, mark, put, setText, since, tell } from "./dom.js";
+import { called } from "./names.js";
 import { player } from "./player.js";
 import { bytes, exact, number, seconds, some } from "./units.js";
 
 const PAGE = 12;
+const MOST = 500;
 const SETTLED = 20_000;
 
-const nameOf = (entry) => entry.voice || entry.label || entry.key.slice(0, 12);
+const nameOf = (entry) => called(entry.voice, entry.label, entry.key.slice(0, 12));
 
 const what = (entry) => {
   const [plugin, schema] = [entry.plugin || "", entry.schema || ""];
@@ -37,6 +39,7 @@ export class Voices {
     this.entries = [];
     this.cursor = null;
     this.held = null;
+    this.failed = false;
     this.loaded = 0;
     this.table = new Table($("voice-list"), [
       { name: "Voice", class: "wrap voice", cell: (one) => this.name(one) },
@@ -87,27 +90,34 @@ export class Voices {
     const before = this.entries.length;
     if (this.cursor) await this.load(this.cursor);
     else await this.load(null, this.entries.length + PAGE);
-    const row = this.table.body.children[before];
+    const rows = this.table.body.children;
+    const row = rows[before] || ($("more").hidden ? rows[rows.length - 1] : null);
     if (row) row.querySelector("button").focus();
   }
 
   async load(cursor, limit = PAGE) {
-    const asked = { ...this.query(cursor), limit: Math.min(limit, 500) };
+    const asked = { ...this.query(cursor), limit: Math.min(limit, MOST) };
     this.asked = asked;
     let found;
     try {
       found = await get("api/v1/entries", asked);
     } catch (error) {
-      tell($("voices-said"), error.text, "bad");
+      if (this.asked !== asked) return;
+      this.failed = true;
+      tell($("voices-said"), error.text || String(error), "bad");
       return;
     }
     if (this.asked !== asked) return;
+    this.failed = false;
     this.entries = cursor ? [...this.entries, ...found.entries] : found.entries;
     this.cursor = found.cursor;
     this.table.show(this.entries);
-    $("more").hidden = !(found.cursor || (asked.sort !== "key" && found.entries.length === asked.limit && asked.limit < 500));
+    const filled = asked.sort !== "key" && found.entries.length === asked.limit;
+    $("more").hidden = !(found.cursor || (filled && asked.limit < MOST));
+    setText(this.table.empty, asked.q || asked.plugin || asked.pinned ? "No entry is like this." : "No entry is kept yet.");
     const partly = found.complete ? "" : ` Only ${number(found.looked_at)} were looked at.`;
-    tell($("voices-said"), `${some(this.entries.length, "entry", "entries")} shown.${partly}`, "");
+    const rest = filled && asked.limit === MOST ? " There may be more: order them by key to see all, or search." : "";
+    tell($("voices-said"), `${some(this.entries.length, "entry", "entries")} shown.${partly}${rest}`, "");
     $("voices-said").className = "quiet";
     this.loaded = Date.now();
   }
@@ -115,6 +125,12 @@ export class Voices {
   /** Say so when the store has changed under the list, and leave the list to the reader. */
   update(stats) {
     this.plugins(Object.keys(stats.by_plugin));
+    if (this.failed && !stats.error) {
+      this.failed = false;
+      this.held = stats.entries;
+      this.search();
+      return;
+    }
     // Figures may be older than the list; what was there when it was made is no news.
     const settled = Date.now() - this.loaded > SETTLED;
     if (this.held === null || (this.entries.length && !settled)) this.held = stats.entries;
@@ -123,7 +139,8 @@ export class Voices {
       this.search();
       return;
     }
-    setText($("voices-said"), `The store has ${some(stats.entries, "entry", "entries")} now; search again to see them.`);
+    // Without the number, which is above: it is said aloud once, not each time that it grows.
+    setText($("voices-said"), "The store holds something else by now; search again to see it.");
   }
 
   plugins(names) {
@@ -136,13 +153,15 @@ export class Voices {
 
   async open(key) {
     const dialog = $("entry-dialog");
+    this.opened = key;
     setText($("entry-title"), key.slice(0, 12));
     put($("entry"), h("p", { role: "status" }, "Looking…"));
     dialog.showModal();
     try {
-      this.detail(await get(`api/v1/entry/${key}`));
+      const found = await get(`api/v1/entry/${key}`);
+      if (this.opened === key) this.detail(found);
     } catch (error) {
-      put($("entry"), h("p", { class: "note bad", role: "alert" }, error.text));
+      if (this.opened === key) put($("entry"), h("p", { class: "note bad", role: "alert" }, error.text));
     }
   }
 

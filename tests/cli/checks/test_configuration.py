@@ -72,7 +72,7 @@ def test_other_stores_are_not_relative(store):
 
 def test_values_in_force_are_shown():
     text = on(MAX_SIZE="20GB", TTL="30d")["setting.values"].text
-    assert "max_size 20.0 GB, ttl 2592000.0, plugins all" in text
+    assert "max_size 20.0 GB, ttl 720.0 h, plugins all" in text
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,13 @@ def test_a_signing_key_that_everybody_can_read_is_a_warning(tmp_path, mode, stat
     path.write_text("0123456789abcdef\n")
     path.chmod(mode)
     assert on(SIGNING_KEY_FILE=str(path))["setting.signing_key"].state.value == state
+
+
+def test_what_is_in_force_is_written_for_people():
+    text = on()["setting.values"].text
+    assert "ttl none" in text
+    assert "watch none" in text
+    assert text.endswith("panel none")
+    text = on(TTL="30d,funasr=2h", WATCH="/a,/b")["setting.values"].text
+    assert "ttl 720.0 h, funasr=2.0 h" in text
+    assert "watch /a, /b," in text

@@ -170,3 +170,13 @@ def test_links_in_a_circle_end(examine, tmp_path):
 
 def test_what_is_no_folder_is_wrong(tmp_path):
     assert only(host.examine(str(tmp_path / "nothing"), [PLUGIN])).state.value == "wrong"
+
+
+def test_what_a_version_holds_is_said_and_another_that_has_more_is_not_it(examine, monkeypatch):
+    encoder = {"methods": {}, "held": ["run"], "lacks": ["prepare"]}
+    known = {**PLUGIN, "classes": [{**PLUGIN["classes"][0], **encoder}]}
+    monkeypatch.setitem(globals(), "PLUGIN", known)
+    found = only(examine({"encoder.py": FITTING}))
+    assert found.text.endswith("run as known")
+    found = only(examine({"encoder.py": FITTING + "    def prepare(self): ..."}))
+    assert found.text.startswith("no class that a plugin knows is defined")

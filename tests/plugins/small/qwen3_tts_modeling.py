@@ -1,5 +1,6 @@
 """Qwen3-TTS's model, as far as a cloned voice goes through it."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -38,15 +39,46 @@ class Qwen3TTSTokenizerV1EncoderOutput(ModelOutput):
     ref_mels: list = None
 
 
+class MelSpectrogram(nn.Module):
+    """Keeps its filters from its first run on."""
+
+    def __init__(self, n_mels=80):
+        super().__init__()
+        self.n_mels = n_mels
+        self.mel_basis = {}
+
+    def extract(self, audio):
+        filters = self.mel_basis.setdefault(str(audio.device), torch.ones(self.n_mels, 1))
+        return features.fbank(audio, self.n_mels) * filters.T
+
+
 class XVectorExtractor(nn.Module):
     def __init__(self, path):
         super().__init__()
         self.ort_session = session(path)
+        self.mel_ext = MelSpectrogram()
 
     def extract_code(self, audio):
-        feat = features.fbank(torch.from_numpy(audio)[None])
+        audio = torch.from_numpy(audio)[None]
+        feat = features.fbank(audio)
         name = self.ort_session.get_inputs()[0].name
-        return self.ort_session.run(None, {name: feat[None].numpy()})[0].flatten(), feat.numpy()
+        vector = self.ort_session.run(None, {name: feat[None].numpy()})[0].flatten()
+        return vector, self.mel_ext.extract(audio).numpy()
+
+
+class Encoder(PreTrainedModel):
+    config_class = Config
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.embed = nn.Linear(320, 32)
+        self.dropout = nn.Dropout(0.1)
+        self.post_init()
+
+    def forward(self, frames):
+        if self.training:
+            RUNS.append("training")
+        return self.dropout(self.embed(frames)).topk(self.config.quantizers, dim=-1).indices
 
 
 class Codec(PreTrainedModel):
@@ -56,8 +88,9 @@ class Codec(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.embed = nn.Linear(320, 32)
-        self.dropout = nn.Dropout(0.1)
+        self.encoder = Encoder(copy.deepcopy(config))
+        self.encode_downsample_rate = 320
+        self.encoder_valid_num_quantizers = 16
         self.encoder_xvector_extractor = None
         self.post_init()
 
@@ -65,8 +98,9 @@ class Codec(PreTrainedModel):
         self.encoder_xvector_extractor = XVectorExtractor(path)
 
     def encode(self, input_values, padding_mask=None, return_dict=None):
-        frames = input_values.unfold(1, 320, 320)
-        scores = self.dropout(self.embed(frames)).topk(self.config.quantizers, dim=-1).indices
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        scores = self.encoder(input_values.unfold(1, 320, self.encode_downsample_rate))
+        scores = scores[..., : self.encoder_valid_num_quantizers]
         lengths = (padding_mask.sum(1) // 320).tolist()
         codes = [code[:length] for code, length in zip(scores, lengths, strict=True)]
         if self.encoder_xvector_extractor is None:

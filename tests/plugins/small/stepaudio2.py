@@ -1,5 +1,7 @@
 """Step-Audio2's vocoder, as far as a prompt goes through it: s3tokenizer is the real one."""
 
+from types import SimpleNamespace
+
 import s3tokenizer
 import torch
 
@@ -10,8 +12,9 @@ RUNS = []
 
 
 class Token2wav:
-    def __init__(self, model_path, audio_tokenizer, float16=False):
+    def __init__(self, model_path, audio_tokenizer, float16=False, up_rate=2):
         self.float16 = float16
+        self.flow = SimpleNamespace(up_rate=up_rate)
         self.audio_tokenizer = audio_tokenizer
         self.spk_model = session(f"{model_path}/campplus.onnx")
         self.cache = {}
@@ -27,6 +30,8 @@ class Token2wav:
         spk_emb = torch.tensor(self.spk_model.run(None, {name: feat[None].numpy()})[0])
         prompt_mels = mel_spectrogram(load_wav(prompt_wav, 24000)).transpose(1, 2)
         prompt_mels_lens = torch.tensor([prompt_mels.shape[1]], dtype=torch.int32)
+        missing = tokens.shape[1] * self.flow.up_rate - prompt_mels.shape[1]
+        prompt_mels = torch.nn.functional.pad(prompt_mels, (0, 0, 0, missing), mode="replicate")
         return tokens, tokens_lens, spk_emb, prompt_mels, prompt_mels_lens
 
     def __call__(self, generated_speech_tokens, prompt_wav):
