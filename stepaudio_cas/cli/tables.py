@@ -25,9 +25,6 @@ _REDRAW: Final = 0.1
 _NAMES: Final = 14
 """Columns for the names of fields."""
 
-_LEAST: Final = 8
-"""Columns that are left to text beside numbers that are too wide for the terminal."""
-
 
 class Advance(Protocol):
     """Tells a bar how far the work is."""
@@ -70,7 +67,6 @@ def rows(
             column,
             justify="right" if column in right else "left",
             no_wrap=column in right,
-            min_width=None if column in right else _LEAST,
             overflow="fold",
         )
     for line in lines:

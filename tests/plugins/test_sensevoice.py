@@ -218,6 +218,23 @@ def test_a_quantised_model_is_another_one(host, load, folder, recordings):
     assert misses(host, lambda: load(quantize=True)(recordings[0])) == 1
 
 
+def test_weights_beside_the_model_are_in_the_key(host, load, folder, recordings):
+    network = onnx.load(folder / "model.onnx")
+    beside = {"location": "weights.bin", "size_threshold": 0}
+    onnx.save(network, folder / "model.onnx", save_as_external_data=True, **beside)
+    load()(recordings[0])
+    weights = folder / "weights.bin"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert misses(host, lambda: load()(recordings[0])) == 1
+
+
+def test_statistics_of_the_sound_that_the_host_has_kept_are_in_the_key(host, load, recordings):
+    first, second = load(), load()
+    second.frontend.cmvn = first.frontend.cmvn + 1
+    first(recordings[0])
+    assert misses(host, lambda: second(recordings[0])) == 1
+
+
 def test_with_dither_the_first_result_is_everybody_s(host, load, folder, recordings, open_cache):
     configure(dither=1.0)(folder)
     heard = load()(recordings[0])

@@ -162,7 +162,7 @@ def test_no_more_requests_wait_than_there_may_be_connections():
         waiting = [request(), request(gone=True)]
         await asyncio.sleep(0)
         too_many, task = request()
-        await task
+        await asyncio.wait_for(task, 60)
         assert too_many.__self__.transport.aborted
         go.set()
         await asyncio.gather(*(task for _, task in waiting))

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,5 +112,5 @@ def test_a_token_that_was_replaced_within_the_grain_of_the_clock_is_none(tmp_pat
     status = os.stat(path)
     tokens = Tokens(str(path))
     path.write_text(TOKEN[::-1])
-    monkeypatch.setattr("stepaudio_cas.web.tokens.os.stat", lambda _: status)
+    monkeypatch.setattr("stepaudio_cas.web.tokens.os", SimpleNamespace(stat=lambda _: status))
     assert not tokens.fits(TOKEN.encode())
