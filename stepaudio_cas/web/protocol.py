@@ -49,6 +49,7 @@ class Bounded(H11Protocol):
     def __init__(self, *words: Any, **how: Any) -> None:
         super().__init__(*words, **how)
         self.logger = _SILENT
+        self.access_log = False
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 

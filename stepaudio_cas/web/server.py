@@ -77,7 +77,7 @@ class Server:
         config = uvicorn.Config(
             _InTurn(make_app(service), service.turn, most),
             http=type("Ours", (Bounded,), {"most": most, "owed": staticmethod(service.pace.owed)}),
-            loop="none", lifespan="off", log_config=None, access_log=False,
+            loop="none", lifespan="off", log_config=None,
             proxy_headers=False, server_header=False, ws="none",
         )  # fmt: skip
         self._server = _Quiet(config)

@@ -93,6 +93,21 @@ def test_what_is_no_http_is_no_line_in_a_log(still, caplog, capfd):
     assert "Invalid HTTP" not in caplog.text + capfd.readouterr().err
 
 
+def test_the_log_of_a_host_that_is_served_by_uvicorn_too_stays_its_own(serve, caplog):
+    access = logging.getLogger("uvicorn.access")
+    before = access.propagate, list(access.handlers)
+    heard = logging.NullHandler()
+    access.addHandler(heard)
+    access.propagate = True
+    try:
+        with caplog.at_level(logging.DEBUG):
+            assert serve().get(f"{V1}/health").status == 200
+        assert (access.propagate, access.handlers[-1]) == (True, heard)
+        assert not [one for one in caplog.records if one.name.startswith("uvicorn")]
+    finally:
+        access.propagate, access.handlers = before
+
+
 def test_whatever_is_asked_for_waits_for_its_turn(monkeypatch, serve):
     turns = []
 
