@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 1 << 20
 _DEPTH: Final = 12
+_LONG: Final = 64
 
 
 class Kept:
@@ -104,12 +105,15 @@ class _Level:
         self._are_plain = [False] * len(values)
         self._others: list[int] = []
         self._open: list[int] = []
+        flat: list[int] = []
         self._again: list[tuple[int, int]] = []
         for at, value in enumerate(values):
             if at < len(labels) and labels[at] in NOT_COUNTED:
                 continue
             if is_scalar(value):
                 self._are_plain[at] = True
+            elif _is_flat(value):
+                flat.append(at)
             elif id(value) in met:
                 self._again.append((at, met[id(value)]))
             elif arrays.is_array(value) or opened(value) is None:
@@ -118,6 +122,7 @@ class _Level:
                 met[id(value)] = len(met)
                 self._open.append(at)
         self._plain = list(compress(values, self._are_plain))  # while held, no other has their ids
+        self._flat = [(at, _Flat(values[at])) for at in flat]
         self._refs = [_reference(values[at]) for at in self._others]
         self._other_kinds = [type(values[at]) for at in self._others]
         self._kinds = [type(values[at]) for at in self._open]
@@ -138,6 +143,7 @@ class _Level:
             self._are_others(values)
             and list(map(type, opened_now)) == self._kinds
             and all(values[at] is found[number] for at, number in self._again)
+            and all(then.same(values[at]) for at, then in self._flat)
             and self._arrays.same(values)
         )
 
@@ -152,10 +158,37 @@ class _Level:
 
     def inside(self, values: Sequence[Any], opened: Callable[[Any], Any]) -> _Inside:
         """Return what these values are to be looked into as."""
-        parts: list[Any] = [opened(values[at]) or () for at in self._open]
+        found = [opened(values[at]) for at in self._open]
+        parts: list[Any] = [() if part is None else part for part in found]
         are_maps = [isinstance(part, dict) for part in parts]
         others = compress(parts, [not is_map for is_map in are_maps])
         return _Inside(list(compress(parts, are_maps)), list(others))
+
+
+def _is_flat(value: Any) -> bool:
+    """Tell a long list or dict of scalars, such as a vocabulary: it has nothing to look into."""
+    kind = type(value)
+    if kind not in (list, dict) or len(value) < _LONG:
+        return False
+    return all(map(is_scalar, value.values() if kind is dict else value))
+
+
+class _Flat:
+    """What was in a long list or dict of scalars."""
+
+    def __init__(self, value: Any) -> None:
+        self._kind = type(value)
+        self._names = list(value) if self._kind is dict else None
+        self._items = list(value.values() if self._kind is dict else value)
+        self._are_words = set(map(type, self._items)) == {str}  # equal ones are the same, and fast
+
+    def same(self, value: Any) -> bool:
+        """Tell whether these very items are there still."""
+        if type(value) is not self._kind or len(value) != len(self._items):
+            return False
+        now = list(value.values()) if self._kind is dict else value
+        alike = now == self._items if self._are_words else all(map(is_, now, self._items))
+        return alike and (self._names is None or list(value) == self._names)
 
 
 class _Arrays:
@@ -168,7 +201,7 @@ class _Arrays:
         counted = [values[at] for at in self._counted]
         self._states = states(counted)
         self._storages = [hold_storage(tensor) for tensor in counted]
-        if any(values[at].nbytes > _SMALL for at in self._read):
+        if any(_size(values[at]) > _SMALL for at in self._read):
             raise Bypass("untracked-weights", "a large array does not count what is written to it")
         self._digests = [digest_array(values[at]) for at in self._read]
 
@@ -177,6 +210,13 @@ class _Arrays:
             states([values[at] for at in self._counted]) == self._states
             and [digest_array(values[at]) for at in self._read] == self._digests
         )
+
+
+def _size(value: Any) -> int:
+    try:
+        return int(value.nbytes)
+    except RuntimeError as error:  # a sparse one
+        raise Bypass("unsupported-tensor", str(error)) from None
 
 
 def _counts_writes(value: Any) -> bool:

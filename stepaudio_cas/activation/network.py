@@ -36,7 +36,7 @@ from stepaudio_cas.identity.canonical import canonical
 from stepaudio_cas.identity.digest import digest_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _HARMLESS: Final = ("torch.nn.utils", "transformers.utils")
 """Where hooks are from that compute a weight, or hand out what is asked for."""
@@ -79,13 +79,13 @@ def describe(networks: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kinds(networks: Mapping[str, Any]) -> list[type]:
-    """Return the classes that these modules are made of, but for those of torch itself."""
+    """Return the classes that these modules and their helpers are of, but for those of torch."""
     found: dict[type, None] = {}
     for network in networks.values():
-        for _, module in _tree(network, _packages([network])):
-            if not _of_torch(type(module)):
-                found[type(module)] = None
-    return list(found)
+        tree, _, helpers = _tree(network)
+        found.update(dict.fromkeys(type(module) for _, module in tree))
+        found.update(helpers)
+    return [kind for kind in found if not _of_torch(kind)]
 
 
 def devices(networks: Mapping[str, Any]) -> dict[str, str]:
@@ -138,19 +138,18 @@ def _check(module: Any) -> None:
 
 
 def _describe(network: Any, before: _Known | None) -> _Known:
-    roots = _packages([network])
-    tree = list(_tree(network, roots))
+    tree, roots, helpers = _tree(network)
     modules = [module for _, module in tree]
     for module in modules:
         _check(module)
-    watched = Watched(network, modules, roots)  # before it is told, as tensors are
+    watched = Watched(network, modules, roots, helpers)  # before it is told, as tensors are
     tensors = Tensors([module.__dict__ for module in modules], _unmerged(before, modules))
     structure = [
         [name, type(module).__qualname__, attributes(module, roots)] for name, module in tree
     ]
     if not is_module(network):
         structure.append(["", type(network).__qualname__, tell(network, roots)])
-    bases = _bases([network, *modules])
+    bases = _bases([*map(type, (network, *modules)), *helpers])
     classes = [[kind.__qualname__, of_class(kind, roots)] for kind in bases]
     return _Known(
         [weakref.ref(module) for module in modules],
@@ -171,13 +170,23 @@ def _unmerged(before: _Known | None, modules: Sequence[Any]) -> Tensors | None:
     return before.tensors if before and same else None
 
 
-def _tree(network: Any, roots: set[str]) -> Iterator[tuple[str, Any]]:
+def _tree(network: Any) -> tuple[list[tuple[str, Any]], set[str], dict[type, None]]:
+    """Return the modules of a tree by name, their packages, and the classes of their helpers."""
+    roots: set[str] = _packages([network])
+    while True:
+        known, helpers = len(roots), dict[type, None]()
+        tree = list(_modules(network, roots, helpers))
+        if len(roots) == known:  # else there may be more in what was passed by
+            return tree, roots, helpers
+
+
+def _modules(network: Any, roots: set[str], helpers: dict[type, None]) -> Iterator[tuple[str, Any]]:
     """Name the modules of a tree, also those that torch does not know to be parts of others.
 
     The packages that they are from are added to the roots.
     """
     seen: set[int] = set()
-    ahead = list(modules_in("", network, roots))
+    ahead = list(modules_in("", network, roots, helpers))
     while ahead:
         name, module = ahead.pop()
         if id(module) in seen:
@@ -192,18 +201,18 @@ def _tree(network: Any, roots: set[str]) -> Iterator[tuple[str, Any]]:
                 ahead.append((f"{name}.{own}", child))
         for own, value in vars(module).items():
             if counts(own):
-                ahead.extend(modules_in(f"{name}.{own}", value, roots))
+                ahead.extend(modules_in(f"{name}.{own}", value, roots, helpers))
 
 
-def _bases(modules: Sequence[Any]) -> list[type]:
-    """Return the classes that these modules are of, and those they inherit from, but torch's."""
-    kinds = dict.fromkeys(kind for module in modules for kind in type(module).__mro__)
+def _bases(classes: Iterable[type]) -> list[type]:
+    """Return these classes, and those they inherit from, but torch's."""
+    kinds = dict.fromkeys(base for kind in classes for base in kind.__mro__)
     return [kind for kind in kinds if kind is not object and not _of_torch(kind)]
 
 
 def _packages(modules: Sequence[Any]) -> set[str]:
     """Return the packages that these modules are from: of those, objects are looked into."""
-    return {package(kind) for kind in _bases(modules)} - _OF_PYTHON
+    return {package(kind) for kind in _bases(map(type, modules))} - _OF_PYTHON
 
 
 def _asks_training(kind: type) -> bool:

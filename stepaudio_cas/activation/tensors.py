@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from itertools import chain, repeat
-from operator import is_, is_not, itemgetter, methodcaller
+from operator import attrgetter, is_, is_not, itemgetter, methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.errors import Bypass
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PARTS: Final = itemgetter("_parameters", "_buffers", "_modules")
 _VALUES: Final = methodcaller("values")
+_SHAPE: Final = attrgetter("shape")
 
 
 class Tensors:
@@ -92,7 +93,7 @@ def states(tensors: Sequence[Any]) -> list[list[Any]]:
             [tensor.untyped_storage()._cdata for tensor in tensors],  # noqa: SLF001
             [tensor.data_ptr() for tensor in tensors],
             [tensor.dtype for tensor in tensors],
-            [tensor.shape for tensor in tensors],
+            list(map(_SHAPE, tensors)),
             [tensor.stride() for tensor in tensors],
         ]
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import dis
 import enum
@@ -9,11 +10,21 @@ import functools
 import inspect
 import math
 import os
+import re
 import sys
-from collections import deque
+import weakref
+from array import array
+from collections import OrderedDict, deque
 from operator import attrgetter
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+)
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas import arrays
@@ -21,7 +32,7 @@ from stepaudio_cas.errors import Bypass
 from stepaudio_cas.identity.digest import digest_array, digest_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 NOT_TOLD: Final = frozenset(
     {
@@ -45,17 +56,21 @@ OF_TORCH: Final = frozenset(
 
 NOT_COUNTED: Final = NOT_TOLD | {
     *("_flat_weight_refs", "_is_hf_initialized", "_output_capturing_hooks_installed"),
+    *("cached_sequence_length", "cached_rotary_positional_embedding"),  # of the last call
 }
 """Attributes that make no difference."""
 
 CODE: Final = (FunctionType, staticmethod, classmethod, property)
 _SCALARS: Final = frozenset({bool, int, float, complex, str, bytes, type(None)})
-_GROUPS: Final = (list, tuple, set, frozenset, deque)
+_GROUPS: Final = (list, tuple, set, frozenset, deque, bytearray, array)
 _SET_BY_US: Final = "__stepaudio_cas_tuned__"
 _HARMLESS: Final = sys.stdlib_module_names | {"torch", "numpy"}
 _DEPTH: Final = 12
 _PACKED: Final = ("Script", "RecursiveScript", "ExportedProgram")
 _TOLD_BY_NAME: Final = frozenset({"dtype", "layout", "memory_format"})
+_HOLDERS: Final = ("argparse", "collections", "types", "torch.distributions.")
+"""Where objects are from that hold what a model was given, whichever package it is of."""
+_TOLD_BY_TEXT: Final = frozenset({"datetime", "decimal", "fractions", "operator"})
 
 
 def counts(name: str) -> bool:
@@ -86,16 +101,19 @@ def opened(value: Any, roots: Container[str]) -> Any:
     That are groups, configurations, and objects that are from the same packages as the modules.
     """
     kind = type(value)
-    if isinstance(value, (dict, *_GROUPS)):
+    if issubclass(kind, (dict, *_GROUPS)):
         return value
     if kind in _BOUND:
         return _BOUND[kind](value)
-    if isinstance(value, (type, *CODE)) or is_module(value):
+    if issubclass(kind, (type, *CODE)) or is_module(value):
         return None
-    if not (_is_settings(kind) or package(kind) in roots):
+    if package(kind) == "omegaconf":  # the rest is what it remembers of being read
+        return {name: vars(value).get(name) for name in ("_content", "_val")}
+    if not (_is_settings(kind) or package(kind) in roots or _holds(kind)):
         return None
-    inside = getattr(value, "__dict__", None)
-    return inside if type(inside) is dict else _slots(value)
+    inside, slots = getattr(value, "__dict__", None), _slots(kind)
+    own = inside if type(inside) is dict else None
+    return {**(own or {}), **_filled(value, slots)} if slots else own
 
 
 def _kept_by(function: FunctionType) -> list[Any]:
@@ -116,18 +134,40 @@ _BOUND: Final[Mapping[type, Callable[[Any], Sequence[Any]]]] = {
     functools.partial: attrgetter("func", "args", "keywords"),
     MethodType: attrgetter("__self__", "__func__"),
     FunctionType: _kept_by,
+    functools._lru_cache_wrapper: lambda function: (function.__wrapped__,),  # noqa: SLF001
+    MappingProxyType: lambda mapping: (dict(mapping),),
 }
-"""What there is in functions, by their kinds."""
+"""What there is in functions, and in what is put around things, by their kinds."""
 
 
-def _slots(value: Any) -> dict[str, Any] | None:
-    names = [
-        name
-        for kind in type(value).__mro__
-        for name in getattr(kind, "__slots__", ())
-        if not name.startswith("__") and hasattr(value, name)
-    ]
-    return {name: getattr(value, name) for name in names} or None
+def _holds(kind: type) -> bool:
+    place = str(kind.__module__)
+    return place.startswith(_HOLDERS[-1]) or place in _HOLDERS
+
+
+_slotted: weakref.WeakKeyDictionary[type, list[tuple[str, MemberDescriptorType]]]
+_slotted = weakref.WeakKeyDictionary()
+
+
+def _slots(kind: type) -> list[tuple[str, MemberDescriptorType]]:
+    """Find what a class has slots for, under the names that they really have."""
+    known = _slotted.get(kind)
+    if known is None:
+        known = _slotted[kind] = [
+            (name, slot)
+            for base in kind.__mro__
+            for name, slot in vars(base).items()
+            if type(slot) is MemberDescriptorType and hasattr(base, "__slots__")
+        ]
+    return known
+
+
+def _filled(value: Any, slots: Iterable[tuple[str, MemberDescriptorType]]) -> dict[str, Any]:
+    found = {}
+    for name, slot in slots:
+        with contextlib.suppress(AttributeError):  # an empty one
+            found[name] = slot.__get__(value)
+    return found
 
 
 def is_opaque(value: Any) -> bool:
@@ -140,8 +180,13 @@ def is_opaque(value: Any) -> bool:
     return package(kind) not in _HARMLESS
 
 
-def modules_in(name: str, value: Any, roots: Container[str]) -> Iterator[tuple[str, Any]]:
-    """Find the modules in plain lists, dicts and objects, of which torch knows nothing."""
+def modules_in(
+    name: str, value: Any, roots: Container[str], helpers: dict[type, None]
+) -> Iterator[tuple[str, Any]]:
+    """Find the modules in plain lists, dicts and objects, of which torch knows nothing.
+
+    The classes of those objects that are from the same packages are added to the helpers.
+    """
     met: set[int] = set()
     ahead = [(name, value, 0)]
     while ahead:
@@ -153,9 +198,16 @@ def modules_in(name: str, value: Any, roots: Container[str]) -> Iterator[tuple[s
             yield name, value
             continue
         inside = None if arrays.is_array(value) else opened(value, roots)
+        if inside is not None and is_helper(type(value), roots):
+            helpers[type(value)] = None
         if inside is not None and depth < _DEPTH:
             items = inside.items() if isinstance(inside, dict) else enumerate(inside)
             ahead += [(f"{name}.{own}", item, depth + 1) for own, item in items]
+
+
+def is_helper(kind: type, roots: Container[str]) -> bool:
+    """Tell the class of objects that models of these packages compute with."""
+    return package(kind) in roots and not issubclass(kind, enum.Enum)
 
 
 def attributes(module: Any, roots: Container[str]) -> dict[str, Any]:
@@ -193,7 +245,7 @@ def is_tuned(module: Any, name: str) -> bool:
 
     That it is compiled is told with all else that the plan has done.
     """
-    plain = getattr(module.__dict__[name], _SET_BY_US, None)
+    plain = inspect.getattr_static(module.__dict__[name], _SET_BY_US, None)
     own = getattr(type(module), name, None)
     return isinstance(plain, MethodType) and plain.__self__ is module and plain.__func__ is own
 
@@ -227,12 +279,14 @@ def _inside(value: Any, roots: Container[str], within: tuple[int, ...]) -> Any:
         return [type(value).__name__, *parts]
     if isinstance(value, _GROUPS):
         items = [tell(item, roots, within) for item in value]
-        return sorted(map(str, items)) if isinstance(value, (set, frozenset)) else items
+        return sorted(items, key=repr) if isinstance(value, (set, frozenset)) else items
     nested = _mapping(value, roots)
     if nested is None:
         return _thing(value)
-    named = {str(k): v for k, v in nested.items()}
-    return {k: tell(v, roots, within) for k, v in sorted(named.items()) if k not in NOT_TOLD}
+    if isinstance(value, OrderedDict) or not all(type(key) is str for key in nested):
+        pairs = [[tell(k, roots, within), tell(v, roots, within)] for k, v in nested.items()]
+        return pairs if isinstance(value, OrderedDict) else sorted(pairs, key=repr)
+    return {k: tell(v, roots, within) for k, v in sorted(nested.items()) if k not in NOT_TOLD}
 
 
 def _thing(value: Any) -> str:
@@ -242,13 +296,25 @@ def _thing(value: Any) -> str:
         raise Bypass("no-source", f"what is in a {kind.__qualname__} cannot be read")
     if isinstance(value, bytes):
         return digest_bytes(value)
-    if isinstance(value, (complex, range, slice)):
-        return repr(value)
-    if package(kind) == "torch" and kind.__name__ in _TOLD_BY_NAME:
+    if _is_told_by_text(value):
         return str(value)
+    if isinstance(value, re.Pattern):
+        return f"{value.pattern!r} {value.flags}"
     if isinstance(value, BuiltinFunctionType):
         return f"{value.__module__}.{value.__qualname__}"
-    return str(getattr(value, "__qualname__", kind.__qualname__))
+    try:
+        return str(getattr(value, "__qualname__", kind.__qualname__))
+    except Exception:  # of a `__getattr__` of its own
+        return kind.__qualname__
+
+
+def _is_told_by_text(value: Any) -> bool:
+    kind = type(value)
+    if package(kind) == "torch":
+        return kind.__name__ in _TOLD_BY_NAME
+    if package(kind) == "numpy":
+        return hasattr(value, "newbyteorder")  # a type of numbers
+    return kind in {complex, range, slice} or kind.__module__ in _TOLD_BY_TEXT
 
 
 def _function(value: FunctionType, roots: Container[str], within: tuple[int, ...]) -> Any:
@@ -259,7 +325,17 @@ def _function(value: FunctionType, roots: Container[str], within: tuple[int, ...
         text = digest_bytes(inspect.getsource(value.__code__).encode())
     except (OSError, TypeError):
         raise Bypass("no-source", f"{value.__qualname__} has no text that can be read") from None
-    return [value.__qualname__, text, *(tell(item, roots, within) for item in _kept_by(value))]
+    parts = [tell(item, roots, within) for item in _kept_by(value)]
+    if value.__name__ == "<lambda>":  # there may be others in that text
+        parts.append(_steps(value.__code__, roots, within))
+    return [value.__qualname__, text, *parts]
+
+
+def _steps(code: CodeType, roots: Container[str], within: tuple[int, ...]) -> list[Any]:
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    plain = [tell(one, roots, within) for one in code.co_consts if not isinstance(one, CodeType)]
+    steps = [digest_bytes(code.co_code), list(code.co_names), plain]
+    return [*steps, *(_steps(one, roots, within) for one in inner)]
 
 
 def _is_derived(module: Any, name: str, value: Any) -> bool:
@@ -275,8 +351,11 @@ def _is_derived(module: Any, name: str, value: Any) -> bool:
             if isinstance(getter, FunctionType) and _keeps(getter, name):
                 other = object.__new__(type(module))
                 other.__dict__.update(module.__dict__, **{name: None})
-                with sys.modules["torch"].no_grad():
-                    made = getter(other)
+                try:
+                    with sys.modules["torch"].no_grad():
+                        made = getter(other)
+                except Exception:  # the host's code: it may need more than there is
+                    return False
                 return arrays.is_array(made) and digest_array(made) == digest_array(value)
     return False
 
@@ -294,8 +373,6 @@ def _mapping(value: Any, roots: Container[str]) -> Mapping[Any, Any] | None:
         return None
     if callable(getattr(type(value), "to_dict", None)):  # a dataclass as well, but not only
         return {**value.to_dict(), "attention": getattr(value, "_attn_implementation", None)}
-    if dataclasses.is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     inside = opened(value, roots)
     return {"": type(value).__qualname__, **inside} if isinstance(inside, dict) else None
 

@@ -6,11 +6,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from stepaudio_cas.activation.kept import Kept
-from stepaudio_cas.activation.told import CODE, OF_TORCH, is_module, opened, package
+from stepaudio_cas.activation.told import CODE, OF_TORCH, is_helper, is_module, opened, package
 from stepaudio_cas.errors import Bypass
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
 _BEFORE: Final = frozenset({"__init__", "__new__", "__repr__", "__init_subclass__", "extra_repr"})
 _RUNS: Final = ("forward", "__call__", "_call_impl", "_wrapped_call_impl", "_conv_forward")
@@ -28,8 +28,13 @@ _NO_CODE: Final = frozenset(
 class Watched:
     """The attributes and the classes of some modules, as they were at one time."""
 
-    def __init__(self, network: Any, modules: Sequence[Any], roots: Container[str]) -> None:
-        """Look at what they are, and into what they have that is of the packages `roots`."""
+    def __init__(
+        self, network: Any, modules: Sequence[Any], roots: Container[str], helpers: Iterable[type]
+    ) -> None:
+        """Look at what they are, and into what they have that is of the packages `roots`.
+
+        Helpers are the classes of the objects in them, which are looked at like their own.
+        """
         self._types = list(map(type, (network, *modules)))
         self._kinds = {
             kind: _functions(kind)
@@ -38,6 +43,10 @@ class Watched:
         }
         for kind in self._kinds:
             _check_origin(kind)
+        for helper in helpers:
+            for kind in helper.__mro__:
+                if is_helper(kind, roots):
+                    self._kinds[kind] = _functions(kind)
         self._attributes = Kept(
             _maps(network, [module.__dict__ for module in modules]),
             OF_TORCH,
