@@ -72,6 +72,8 @@ class LocalBackend:
         target = f"{self.root}/{path}"
         if create and os.path.lexists(target):
             return False
+        if not create and _renew(target, data):
+            return True
         temp = self._write_temp(target, data)
         try:
             if create:
@@ -290,6 +292,29 @@ def _read(fd: int, size: int) -> bytes:
     while part := os.read(fd, 1 << 20):
         parts.append(part)
     return b"".join(parts)
+
+
+def _renew(target: str, data: bytes) -> bool:
+    """Give a file the time of now, as if written again, if that is what it holds.
+
+    A rename onto a file makes ext4 write out all of the new one first, which takes a millisecond.
+    """
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(target, flags)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(fd)
+        plain = modes.S_ISREG(status.st_mode) and status.st_size == len(data)
+        if not plain or _read(fd, len(data)) != data:
+            return False
+        os.utime(fd)
+        return os.path.exists(target)  # `gc` may have removed it meanwhile
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _link(temp: str, target: str) -> bool:

@@ -268,3 +268,42 @@ def test_what_is_no_file_is_no_document_and_nobody_waits_for_it(local, root, mak
     with pytest.raises(Damaged) as damage:
         local.get("v1/document")
     assert damage.value.kind == "no-file"
+
+
+def test_what_is_there_already_is_not_written_again_but_as_young_as_if_it_were(local, root):
+    local.put(PATH, b"the same")
+    before = (root / PATH).stat()
+    os.utime(root / PATH, (1, 1))
+    assert local.put(PATH, b"the same") is True
+    after = (root / PATH).stat()
+    assert after.st_ino == before.st_ino
+    assert after.st_mtime >= before.st_mtime
+
+
+@pytest.mark.parametrize("held", [b"the sane", b"the same and more", b""])
+def test_what_is_there_and_is_something_else_is_replaced(local, root, held):
+    local.put(PATH, held)
+    local.put(PATH, b"the same")
+    assert local.get(PATH) == b"the same"
+
+
+def test_a_link_is_replaced_by_a_file_even_if_it_leads_to_the_same(local, root, tmp_path):
+    local.put(PATH, b"")
+    (root / PATH).unlink()
+    (tmp_path / "outside").write_bytes(b"the same")
+    (root / PATH).symlink_to(tmp_path / "outside")
+    local.put(PATH, b"the same")
+    assert not (root / PATH).is_symlink()
+
+
+def test_what_is_removed_while_it_is_looked_at_is_written(local, root, monkeypatch):
+    local.put(PATH, b"the same")
+    renew = os.utime
+
+    def removed(fd):
+        renew(fd)
+        (root / PATH).unlink()
+
+    monkeypatch.setattr(os, "utime", removed)
+    local.put(PATH, b"the same")
+    assert (root / PATH).read_bytes() == b"the same"

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tools.bench.libraries import Libraries
     from tools.bench.scale import Scale
 
-CLIENTS: Final = 16
-"""So many that somebody nearly always waits with a new one: the host lets in one at a time."""
+CLIENTS: Final = 10
+"""As many as the recipe has connections for: with more, it raises errors."""
 SECONDS: Final = 6
 """Length of a recording."""
 
