@@ -50,8 +50,10 @@ class Log:
         """Say what happened; a line that is said of its topic again and again, once a minute."""
         now = time.monotonic()
         last, times, since = self._last.get(topic, ("", 0, now))
-        if text != last or now - since >= _QUIET_SECONDS:
+        if text != last:
             times, since = 0, now
+        elif now - since >= _QUIET_SECONDS:
+            times, since = min(times, _TIMES - 1), now
         self._last[topic] = text, times + 1, since
         (self.info if times < _TIMES else self.debug)(text)
 
